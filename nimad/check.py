@@ -119,7 +119,7 @@ def _sources(store: MemoryStore) -> Iterator[Problem]:
         if source.snapshot is None:
             continue
         path = store.state / "snapshots" / source.snapshot
-        if not path.exists():
+        if not path.is_file():  # a pipe in its place would never end
             yield Problem("snapshots", f"the backup {path.name} is missing", "none", "warning")
             continue
         fix = f"nimactl migrate --forget-backup {source.name}, and migrate the source again"

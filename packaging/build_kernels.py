@@ -9,8 +9,8 @@ and binutils-aarch64-linux-gnu and without a C compiler.  The objects need nothi
 nor a C library.
 
 The same numba, llvmlite and binutils give the same bytes.  The objects belong to the repository (54
-to 87 kB each, mostly padding), because an installation from a checkout has only pip, and a build of
-the package has no network.  A test compares the manifest's digest of the source with the source.
+to 132 kB each, mostly padding), because an installation from a checkout has only pip, and a build
+of the package has no network.  A test compares the manifest's digest of the source with the source.
 """
 
 from __future__ import annotations

@@ -125,8 +125,12 @@ def _kept_files(
     for directory in ("snapshots", "dense"):
         for (name,) in records.connection.execute(FILES[directory][0]).fetchall():
             kept_as = f"{directory}/{name}"
+            path = state / kept_as
+            if path.is_symlink() or not path.is_file():  # a pipe, say, is not nimad's
+                missing.append(kept_as)
+                continue
             try:
-                fd = os.open(state / kept_as, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
                 missing.append(kept_as)
                 continue

@@ -218,7 +218,7 @@ class Purge:
             if not doomed or source.snapshot is None:
                 continue
             path = self._state / "snapshots" / source.snapshot
-            if not path.exists():
+            if not path.is_file():  # it is gone; a directory or a pipe in its place is not nimad's
                 continue
             try:
                 later = source_delta.keys(self._records, source.id, "node")

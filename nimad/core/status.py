@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nimad.core.integrity import PART
+from nimad.core.state_directory import PARTS
 from nimad.disk.durable import size_of
 from nimad.errors import NimadError
 from nimad.model import Stage
@@ -145,4 +146,6 @@ def disk(store: MemoryStore) -> dict[str, int]:
     parts |= {name: size_of(state / place) for name, place in others.items()}
     import shutil
 
-    return {**parts, "total": size_of(state), "free": shutil.disk_usage(state).free}
+    linked = [state / place for place in PARTS if (state / place).is_symlink()]
+    total = size_of(state) + sum(map(size_of, linked))
+    return {**parts, "total": total, "free": shutil.disk_usage(state).free}

@@ -248,7 +248,8 @@ class MemoryStore:
         first."""
         last = self.records.value("SELECT max(id) FROM memories")
         self.terms.follow_ahead(int(last or 0), self.give_way)
-        self.recall.follow(give_way=self.give_way)
+        asked = self.query_priority.asked_lately
+        self.recall.follow(give_way=self.give_way, sparing=asked)
 
     def give_way(self) -> None:
         """Wait for the queries under way, a little: for long work for a client."""

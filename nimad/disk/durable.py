@@ -171,11 +171,13 @@ def set_aside(path: Path, aside: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files below a directory; 0 where there is nothing, or what is not
-    ours to read: root's lost+found in a state directory that is a disk of its own."""
+    """Bytes of a file, or of the files below a directory; 0 where there is nothing, or what cannot
+    be looked at: a link to itself, root's lost+found in a state directory that is a disk of its
+    own.  Links in a directory are not followed: one may lead back to it."""
     try:
         if path.is_dir():
-            return sum(size_of(Path(entry)) for entry in os.scandir(path))
+            below = [entry for entry in os.scandir(path) if not entry.is_symlink()]
+            return sum(size_of(Path(entry)) for entry in below)
         return path.stat().st_size
-    except (FileNotFoundError, PermissionError):
+    except OSError:
         return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nimad.dataclass import dataclass
 from nimad.errors import NimadError
+from nimad.index.kernels.contract import Bounds
 
-_CROWD = 50_000
+_CROWD, _DENSE = 50_000, 100_000
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,13 @@ class BlockParams:
         scan_share, scan_least, scan_most: a query scans this share of a segment's rows, but not
             less than the one, and not more than the other together with the dimensions that it
             compares; the strongest dimensions of the active blocks come first.
-        candidates: rows rescored per segment, at least; more are when more results are wanted, and
-            in a large segment, where more rows lie near each other than codes can tell apart.
+        scan_sure, reach: once `scan_sure` rows are scanned (of `scan_least`; of more the same
+            share), only dimensions are that lie up to `reach` behind the nearest, in steps of
+            distance // 4, at 100,000 rows; the more rows there are, the nearer lie their nearest.
+        candidates: rows that may be rescored per segment, at least; more are when more results are
+            wanted, and in a large segment, where more rows lie near each other than codes can tell
+            apart.
+        margin: rows that lie further by their codes behind the last of those wanted are not.
         exact_rows, exact_filter: up to this size a segment, or the rows that a filter allows in
             one, are scored exactly, without codes.
     """
@@ -37,10 +43,13 @@ class BlockParams:
     relearn_drift: float = 0.03
     relearn_growth: float = 0.25
     probes: int = 30
-    scan_share: float = 0.16
+    scan_share: float = 0.17
     scan_least: int = 14_000
-    scan_most: int = 21_500
+    scan_most: int = 22_500
+    scan_sure: int = 4_000
+    reach: int = 56
     candidates: int = 64
+    margin: int = 52
     exact_rows: int = 512
     exact_filter: int = 2048
 
@@ -51,18 +60,22 @@ class BlockParams:
     def rescored(self, k: int, rows: int) -> int:
         """How many of a segment's rows are rescored for k results.
 
-        For ten: 90 up to 50,000 rows, 113 of 100,000, 244 of a million; for a hundred six times as
-        many.  To look closer is cheaper than to look further: at a million, 192 rescored and 14,000
-        scanned find .970 in 0.30 ms, where 100 and 40,000 find .962 in 0.52 (of 40 blocks each).
+        For ten: 144 up to 50,000 rows, 181 of 100,000, 390 of a million, as far as `margin` lets
+        them; for a hundred six times as many.  To look closer is cheaper than to look further.
         """
         crowd = max(1.0, (rows / _CROWD) ** (1 / 3))
-        return max(self.candidates, int((5 * k + 40) * crowd))
+        return max(self.candidates, int((8 * k + 64) * crowd))
+
+    def bounds(self, wanted: int, rows: int, k: int) -> Bounds:
+        """Where a search of a segment without a filter ends sooner than at what is wanted."""
+        reach = int(self.reach * (_DENSE / max(rows, 1)) ** 0.2)
+        return Bounds(wanted * self.scan_sure // max(self.scan_least, 1), reach, k, self.margin)
 
     def scanned(self, rows: int, cells: int = 0) -> int:
         """How many of a segment's rows are scanned when it has learned blocks, `cells` in all.
 
-        16,000 of 100,000, 14,000 of a million, where 7,500 dimensions of 30 blocks come first: so
-        a question touches 2 MB at most.
+        17,000 of 100,000, 15,000 of a million, where 7,500 dimensions of 30 blocks come first: so
+        a question touches 2 MB at most.  `bounds` says where it ends sooner.
         """
         compared = cells * min(1.0, self.probes / self.blocks)
         most = max(self.scan_most - compared, 1)

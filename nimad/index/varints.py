@@ -16,22 +16,34 @@ Bytes = NDArray[np.uint8]
 MOST_BYTES = 9
 
 
-def pack(numbers: Numbers) -> Bytes:
-    """The bytes of numbers that are not negative, one after the other."""
+def lengths_of(numbers: Numbers) -> Numbers:
+    """How many bytes each number takes; none is negative."""
     lengths = np.ones(len(numbers), np.int64)
+    top = int(numbers.max(initial=0))
     for extra in range(1, MOST_BYTES):
-        longer = numbers >> (7 * extra) > 0
-        if not longer.any():
+        if not top >> (7 * extra):
             break
-        lengths += longer
+        lengths += numbers >= 1 << (7 * extra)
+    return lengths
+
+
+def pack(numbers: Numbers, lengths: Numbers | None = None) -> Bytes:
+    """The bytes of numbers that are not negative, one after the other; `lengths` is what
+    `lengths_of` tells of them, where it is known."""
+    if lengths is None:
+        lengths = lengths_of(numbers)
     ends = np.cumsum(lengths)
-    packed = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
-    starts = ends - lengths
-    for place in range(int(lengths.max(initial=0))):
-        mine = lengths > place
-        low = numbers[mine] >> (7 * place) & 127
-        packed[starts[mine] + place] = low | np.where(lengths[mine] > place + 1, 128, 0)
-    return packed
+    if not len(ends) or ends[-1] == len(numbers):
+        return numbers.astype(np.uint8)
+    packed = np.zeros(int(ends[-1]), np.uint8)
+    starts, rest = ends - lengths, numbers
+    while True:
+        more = rest >= 128
+        packed[starts] = (rest & 127) | (more << 7)
+        longer = np.flatnonzero(more)
+        if not len(longer):
+            return packed
+        starts, rest = starts[longer] + 1, rest[longer] >> 7
 
 
 def unpack(packed: Bytes) -> Numbers:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.index.hot import Hot
-from nimad.index.kernels.contract import Kernels, Marks
+from nimad.index.kernels.contract import Bounds, Kernels, Marks
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Ids, Query, Scores, cosines
 from nimad.index.rowsets import distinct, marked
@@ -225,14 +225,17 @@ class Search:
             # What is allowed may lie in any block, so all of them are active.
             admitted = self.params.admitted(scored, cells, allowed.count)
             wanted = Marks.weight(scored, allowed.count, admitted)
-            return self._found(sealed.segment, allowed.marks, sealed.segment.meta.blocks, wanted)
+            bounds = Bounds(few=self.k, margin=self.params.margin)
+            blocks = sealed.segment.meta.blocks
+            return self._found(sealed.segment, allowed.marks, blocks, wanted, bounds)
         if scored - sealed.dead <= self.params.exact_rows:
             return self._exact(sealed.segment, sealed.live(np.arange(scored)))
         wanted = self.params.scanned(scored, cells)
         if sealed.marks is not None:
             wanted = Marks.weight(scored, scored - sealed.dead, wanted)
-        probes = int(self.params.probes * self.effort)
-        return self._found(sealed.segment, sealed.marks, probes, max(1, int(wanted * self.effort)))
+        probes, wanted = int(self.params.probes * self.effort), int(wanted * self.effort)
+        bounds = self.params.bounds(wanted, scored, self.k)
+        return self._found(sealed.segment, sealed.marks, probes, wanted, bounds)
 
     def _exact(self, segment: Segment, rows: Ids) -> Step:
         def scored(made: tuple[NDArray[np.int32], NDArray[np.int32]]) -> Found:
@@ -240,11 +243,13 @@ class Search:
 
         return partial(self.kernels.dots, segment.vectors, rows, self.query.values), scored
 
-    def _found(self, segment: Segment, marks: Marks | None, probes: int, wanted: int) -> Step:
+    def _found(
+        self, segment: Segment, marks: Marks | None, probes: int, wanted: int, bounds: Bounds
+    ) -> Step:
         """The rows that are nearest by their codes, rescored."""
         k, values = self.params.rescored(self.k, segment.meta.scored), self.query.values
         work, found = self.kernels.begin_find(
-            segment.space, values, marks, max(probes, 1), wanted, k
+            segment.space, values, marks, max(probes, 1), max(wanted, 1), k, bounds
         )
 
         def nearest(made: Any) -> Found:

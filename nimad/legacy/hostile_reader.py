@@ -48,8 +48,9 @@ T = TypeVar("T")
 
 
 def open_reader(path: Path) -> tuple[RowReader, Shape]:
-    """Open a snapshot and say what is in it.  Raises SourceNotRecognised and SourceCorrupt."""
-    connection = open_source(path, "mode=ro")
+    """Open a snapshot, one file whatever stands beside it, and say what is in it.  Raises
+    SourceNotRecognised and SourceCorrupt."""
+    connection = open_source(path, "mode=ro&immutable=1")
     try:
         reader = RowReader(connection, path)
         with reader.guarded():

@@ -18,7 +18,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Collection, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from nimad.dataclass import dataclass
@@ -43,6 +43,8 @@ from nimad.legacy.schema import (
 
 MAX_ROW = 64 << 20
 """Size of the largest row that is copied [bytes]; of a value nimad reads a quarter."""
+SIDECARS = ("-journal", "-wal", "-shm")
+"""What SQLite puts beside a database; a snapshot is one file, and has none of nimad's."""
 MEMBERS = ("input_node_id", "contemplation_node_id", "output_node_id")
 
 
@@ -74,6 +76,9 @@ def scrub_snapshot(
     """
     if kind == GRAPH:
         rows = _scrub_database(path, {int(key) for key in keys}, later, growing)
+        for name in SIDECARS:  # of another program's look at it, with what it read or wrote
+            with suppress(FileNotFoundError, IsADirectoryError):
+                Path(f"{path}{name}").unlink()
     else:
         rows = _scrub_bundle(path, keys)
     with path.open("rb") as file:
@@ -104,7 +109,7 @@ def _scrub_database(path: Path, keys: set[int], later: Collection[int], growing:
     new.unlink(missing_ok=True)
     try:
         with sqlite_errors(path):
-            with closing(open_source(path, "mode=ro")) as connection:
+            with closing(open_source(path, "mode=ro&immutable=1")) as connection:
                 shape = identify(connection, path)
                 (encoding,) = connection.execute("PRAGMA encoding").fetchone()
             os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -137,7 +142,9 @@ def _prepare(
     for table, ids in (("purged", keys), ("later", later), ("growing", [1] if growing else [])):
         connection.execute(f"CREATE TEMP TABLE {table} (id INTEGER PRIMARY KEY)")
         connection.executemany(f"INSERT INTO {table} VALUES (?)", ((key,) for key in ids))
-    read_schema(connection, "ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro",))
+    read_schema(
+        connection, "ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro&immutable=1",)
+    )
 
 
 def _copy(connection: sqlite3.Connection, path: Path, shape: Shape) -> int:

@@ -252,7 +252,7 @@ def _is_copy(store: MemoryStore, graph: LegacySource, source: Source, asked: Att
     mapper = graph.mapper(source.name)
     path = store.state / "snapshots" / (source.snapshot or "-")
     with ExitStack() as opened:
-        kept = opened.enter_context(open_snapshot(source.kind, path)) if path.exists() else None
+        kept = opened.enter_context(open_snapshot(source.kind, path)) if path.is_file() else None
         if kept is not None and kept.mapper("").columns != mapper.columns:
             return False
         rows = _rows(graph, source.name)
@@ -331,7 +331,7 @@ def _overlap(store: MemoryStore, graph: LegacySource, source: Source) -> tuple[f
     """
     mapper = graph.mapper(source.name)
     path = store.state / "snapshots" / (source.snapshot or "-")
-    if source.stage == Stage.ATTACHED and path.exists():
+    if source.stage == Stage.ATTACHED and path.is_file():
         with open_snapshot(source.kind, path) as kept:
             some = islice(_rows(kept, source.name), 0, None, max(1, source.total // SAMPLE_ROWS))
             readable = (row for row in some if isinstance(row, LegacyNode))

@@ -87,7 +87,7 @@ def keep(temporary: Path, final: Path) -> None:
 def path_of(store: MemoryStore, source: Source) -> Path:
     """Where the snapshot of a source is.  Raises NotFound when it was deleted."""
     path = store.state / "snapshots" / (source.snapshot or "-")
-    if source.snapshot is None or not path.exists():
+    if source.snapshot is None or not path.is_file():
         raise NotFound(kind="backup of source", id=source.name)
     return path
 
@@ -95,8 +95,9 @@ def path_of(store: MemoryStore, source: Source) -> Path:
 def delete(store: MemoryStore, name: str) -> int:
     """Delete a snapshot that no row names any more; its size [bytes]."""
     path = store.state / "snapshots" / name
-    size = path.stat().st_size if path.exists() else 0
-    path.unlink(missing_ok=True)
+    size = path.stat().st_size if path.is_file() else 0
+    if path.is_file() or path.is_symlink():  # anything else is not nimad's
+        path.unlink()
     fsync_dir(path.parent)
     return size
 

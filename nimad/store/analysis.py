@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nimad.patterns import lazy_pattern
 from nimad.text import ANY_ENDING, asked_for, indexed, is_paired, signs, tokens
@@ -77,10 +82,9 @@ class Analysis:
             terms: list[str] = []
             length = 0
             for part in _parts(text):
-                words, marks = indexed(part)
-                found = tokens(words) if part.isascii() else words.split(" ") if words else []
-                length += len(found)
-                waiting.append((terms, found + marks.split(" ") if marks else found))
+                words, marks = _tokens_of(part)
+                length += len(words)
+                waiting.append((terms, words + marks))
                 size += len(waiting[-1][1])
                 if size > CUT:
                     self._stem_all(waiting)
@@ -125,8 +129,65 @@ class Analysis:
         ]
 
 
-def _parts(text: str) -> Iterator[str]:
+class CutTexts:
+    """Many texts as tokens, which are kept once and counted by their numbers.
+
+    Attributes:
+        numbers: each token that was met, and its number, from 0 in the order of this dict.
+        held: how many tokens each text has, signs among them.
+        lengths: how many words BM25 counts in it: signs are none.
+        size: how many tokens all texts have.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = defaultdict(count().__next__)
+        self.held: list[int] = []
+        self.lengths: list[int] = []
+        self.size = 0
+        self._found: list[NDArray[np.int32]] = []
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Cut some more; CUT tokens and those of a part of a text are in memory at a time."""
+        found: list[str] = []
+        for text in texts:
+            held = length = 0
+            for part in _parts(text):
+                words, marks = _tokens_of(part)
+                found += words
+                found += marks
+                length += len(words)
+                held += len(words) + len(marks)
+                if len(found) > CUT:
+                    self._number(found)
+                    found = []
+            self.held.append(held)
+            self.lengths.append(length)
+        self._number(found)
+
+    def _number(self, found: Sequence[str]) -> None:
+        numbers = map(self.numbers.__getitem__, found)
+        self._found.append(np.fromiter(numbers, np.int32, len(found)))
+        self.size += len(found)
+
+    def found(self) -> NDArray[np.int32]:
+        """The numbers of all tokens: int32[size], text by text."""
+        return np.concatenate(self._found)
+
+
+def _tokens_of(part: str) -> tuple[list[str], list[str]]:
+    """The words of a text, and its signs."""
+    if part.isascii():
+        return tokens(part), []
+    words, marks = indexed(part)
+    return words.split(" ") if words else [], marks.split(" ") if marks else []
+
+
+def _parts(text: str) -> Iterable[str]:
     """A long text in parts that end at blanks: beyond one no rule looks."""
+    return (text,) if len(text) <= PART else _parts_of_long(text)
+
+
+def _parts_of_long(text: str) -> Iterator[str]:
     start = 0
     while len(text) - start > PART and (blank := _BLANK.search(text, start + PART)):
         yield text[start : blank.start()]

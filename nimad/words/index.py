@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nimad import heap
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers, Postings
-from nimad.store.analysis import Analysis
+from nimad.store.analysis import Analysis, CutTexts
 from nimad.store.records import Records
 from nimad.store.words import pages, texts_between
 from nimad.text import beginning
@@ -35,8 +35,6 @@ BULK = 64
 CUT = 64
 """Memories of a bulk that are cut into words between two looks whether a query waits: 0.5 ms
 [memories]."""
-AHEAD = 256
-"""Memories of a bulk that become a segment at once: 1.4 ms [memories]."""
 JOINED = 16
 """Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one: where memories
 are short, they are written to a file before there are so many."""
@@ -51,8 +49,6 @@ PLACES_KEPT = 1024
 Ids = NDArray[np.int64]
 
 
-_Cut = tuple[list[str], int]
-"""What a memory's text was cut into: its terms, how many words it has."""
 _Listed = tuple[int, Sequence[str], int]
 """A memory of the lists: its id, its terms, how many words it has."""
 Rows = tuple[Numbers, Counts]
@@ -143,18 +139,16 @@ class TermIndex:
         """Take in memories, and what came before them, before columns are made of them: that takes
         less of the lock that queries wait for.  They are cut a part at a time, with `give_way`
         before each, and become one segment, or several where they have many words."""
-        cut: list[_Cut] = []
-        start = 0
+        cut, start = CutTexts(), 0
         for place in range(0, len(ids), CUT):
             give_way()
-            cut += self._analysis.of_texts(texts[place : place + CUT])
-            end = start + len(cut)
-            full = len(cut) > AHEAD - CUT or sum(len(terms) for terms, _ in cut) >= LISTED_TERMS
-            if full or end == len(ids):
+            cut.add(texts[place : place + CUT])
+            end = start + len(cut.held)
+            if len(cut.held) > LISTED - CUT or cut.size >= LISTED_TERMS or end == len(ids):
                 give_way()
-                self._add_cut(ids[start:end], cut)
+                self._add_cut(ids[start:end], texts[start:end], cut)
                 self._join(give_way)
-                start, cut = end, []
+                cut, start = CutTexts(), end
 
     def follow_ahead(self, last: int, give_way: Callable[[], object]) -> None:
         """Read what came up to an id and is not here yet, as `add_ahead` takes it."""
@@ -165,11 +159,23 @@ class TermIndex:
                 break
             self.add_ahead([number for number, _ in page], [text for _, text in page], give_way)
 
-    def _add_cut(self, ids: Sequence[int], cut: Sequence[_Cut]) -> None:
+    def _add_cut(self, ids: Sequence[int], texts: Sequence[str], cut: CutTexts) -> None:
         with self._adding:
-            if self.complete:
-                self._follow(ids[0] - 1)
-                self._add(ids, lambda places: map(cut.__getitem__, places))
+            if not self.complete:
+                return
+            self._follow(ids[0] - 1)
+            if len(ids) < BULK or ids[0] <= self.seen:
+                self._add_texts(ids, texts)
+                return
+            terms = self._analysis.terms([*cut.numbers])
+            made = writer.of_tokens(ids, terms, cut.found(), cut.held, cut.lengths)
+            segment = writer.in_memory(made)
+            with self._lock:
+                self._freeze()
+                self._show(segment)
+            self.seen = ids[-1]
+            if cut.size >= LISTED_TERMS:
+                heap.give_back()
 
     def add(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
         """Take in memories, ids ascending; those that are here already are left as they are.
@@ -182,12 +188,6 @@ class TermIndex:
         return lengths
 
     def _add_texts(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
-        return self._add(ids, lambda fresh: self._analysis.of_texts(texts[n] for n in fresh))
-
-    def _add(
-        self, ids: Sequence[int], cut: Callable[[Sequence[int]], Iterable[_Cut]]
-    ) -> NDArray[np.int64]:
-        """See `add`; `cut` gives what some of them, by place, were cut into."""
         lengths = np.zeros(len(ids), np.int64)
         numbers = np.array(ids, np.int64)
         known = np.zeros(len(ids), np.bool_)
@@ -198,7 +198,8 @@ class TermIndex:
                 lengths[places], known[places] = held, True
         fresh = np.flatnonzero(~known).tolist()
         late: list[_Listed] = []
-        for place, (terms, length) in zip(fresh, cut(fresh), strict=True):
+        cut = self._analysis.of_texts(texts[place] for place in fresh)
+        for place, (terms, length) in zip(fresh, cut, strict=True):
             lengths[place] = length
             if self.complete and ids[place] > self.seen:
                 late.append((ids[place], terms, length))
@@ -251,21 +252,20 @@ class TermIndex:
         self._forget()
 
     def _join(self, give_way: Callable[[], object] = lambda: None) -> None:
-        """Make one segment of the last ones of the tail, where these are many and small.  The lock
-        is only taken to show it."""
-        with self._adding:
-            small = self._frozen[self._held :][-JOINED:]
-            if len(small) < JOINED or not all(
-                # those made of lists
-                each.documents <= LISTED and each.postings <= LISTED_TERMS
-                for each in small
-            ):
-                return
-            every = np.concatenate([segment.ids for segment in small])
-            joined = writer.in_memory(writer.of_segments(small, every, give_way))
-            with self._lock:
-                if self._frozen[self._held :][-JOINED:] == small:  # else a file holds them
-                    self._show(joined, of=JOINED)
+        """Make one segment of the last ones of the tail, where these are many and small: without a
+        lock that queries or other writers wait for."""
+        small = self._frozen[self._held :][-JOINED:]
+        if len(small) < JOINED or not all(
+            # those made of lists
+            each.documents <= LISTED and each.postings <= LISTED_TERMS
+            for each in small
+        ):
+            return
+        every = np.concatenate([segment.ids for segment in small])
+        joined = writer.in_memory(writer.of_segments(small, every, give_way))
+        with self._lock:
+            if self._frozen[self._held :][-JOINED:] == small:  # else others were faster
+                self._show(joined, of=JOINED)
 
     def freeze(self) -> tuple[Segment, ...]:
         """The tail as segments in memory, in the order of ids; none of them is made one with

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nimad.dataclass import dataclass
 from nimad.disk.container import Summary, write_container
 from nimad.disk.durable import Buffer
-from nimad.index.varints import pack, unpack
+from nimad.index.varints import lengths_of, pack, unpack
 from nimad.words.segment import FORMAT, HEAD, VERSION, Ids, Segment
 
 MERGED = 10_000
@@ -75,11 +75,12 @@ class Terms:
         numbers = 2 * (portion.documents - before - 1) + often
         more = portion.counts[often] - 2
         lasts = starts + holders - 1
-        raw, extra = pack(numbers).tobytes(), pack(more).tobytes()
+        sizes_of, sizes_more = lengths_of(numbers), lengths_of(more)
+        raw, extra = pack(numbers, sizes_of).tobytes(), pack(more, sizes_more).tobytes()
         sizes = {
             "term_ends": np.fromiter(map(len, terms), np.int64, len(terms)),
-            "gap_ends": _sizes(numbers, lasts, np.arange(len(numbers))),
-            "more_ends": _sizes(more, lasts, np.cumsum(often) - 1),
+            "gap_ends": _sizes(sizes_of, lasts),
+            "more_ends": _sizes(sizes_more, np.cumsum(often)[lasts] - 1),
         }
         for name, mine in sizes.items():
             self.ends[name].append(self.at[name] + np.cumsum(mine))
@@ -96,15 +97,12 @@ class Terms:
         return _narrow(np.concatenate([np.zeros(0, np.int64), *self.ends[name]]), 4)
 
 
-def _sizes(numbers: Numbers, lasts: Numbers, places: Numbers) -> Numbers:
-    """How many bytes each term's part of packed numbers takes.
+def _sizes(lengths: Numbers, lasts: Numbers) -> Numbers:
+    """How many bytes each term's part of packed numbers takes, whose lengths are these.
 
-    `places`: which of the numbers is the last one up to each posting, -1 for none yet.
+    `lasts`: which of the numbers is the last one up to the end of each term, -1 for none yet.
     """
-    lengths = np.ones(len(numbers), np.int64)
-    for shift in range(7, 63, 7):
-        lengths += numbers >> shift > 0
-    ends = np.append(0, np.cumsum(lengths))[places[lasts] + 1]
+    ends = np.append(0, np.cumsum(lengths))[lasts + 1]
     sizes: Numbers = np.diff(ends, prepend=0)
     return sizes
 
@@ -154,11 +152,24 @@ def of_texts(
 ) -> list[tuple[str, Iterator[Buffer]]]:
     """The regions of some memories: ids ascending, the terms of each as they stand in its text."""
     found = [*chain.from_iterable(terms)]
-    vocabulary = sorted(set(found))  # the order of code points is that of their bytes
+    numbers = dict(zip(dict.fromkeys(found), count(), strict=False))
+    each = np.fromiter(map(numbers.__getitem__, found), np.int32, len(found))
+    return of_tokens(ids, [*numbers], each, [*map(len, terms)], lengths)
+
+
+def of_tokens(
+    ids: Sequence[int],
+    terms: Sequence[str],
+    found: NDArray[np.int32],
+    held: Sequence[int],
+    lengths: Sequence[int],
+) -> list[tuple[str, Iterator[Buffer]]]:
+    """The same of tokens: `terms` has the term of each different one, several may have the same;
+    `found` has places in it, of which each memory holds as many as `held` says."""
+    vocabulary = sorted(set(terms))  # the order of code points is that of their bytes
     spelled = " ".join(vocabulary).encode("utf-8", "surrogatepass").split(b" ")
     rank = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
-    ranks = np.fromiter(map(rank.__getitem__, found), np.int64, len(found))
-    held = np.fromiter(map(len, terms), np.int64, len(terms))
+    ranks = np.fromiter(map(rank.__getitem__, terms), np.int64, len(terms))[found]
     documents = np.repeat(np.arange(len(ids)), held)
     keys, counts = np.unique(ranks * max(len(ids), 1) + documents, return_counts=True)
     owner, documents = np.divmod(keys, max(len(ids), 1))
@@ -284,7 +295,7 @@ def _joined(parts: Sequence[Portion]) -> Portion:
             for part in parts
         ]
     )
-    order = np.argsort(owner, kind="stable")
+    order = np.argsort(owner.astype(np.min_scalar_type(len(terms))), kind="stable")  # by digits
     documents = np.concatenate([part.documents for part in parts])[order]
     counts = np.concatenate([part.counts for part in parts])[order]
     return Portion(terms, owner[order], documents, counts)

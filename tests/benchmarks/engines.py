@@ -63,7 +63,12 @@ class Nimad:
             for most, factor in ((6000, 0.5), (30_000, 1.5)):
                 k = int(own.rescored(K, rows) * factor)
                 efforts[f"T={most} K={k}"] = replace(
-                    own, scan_share=0.0, scan_least=most, scan_most=1 << 30, candidates=k
+                    own,
+                    scan_share=0.0,
+                    scan_least=most,
+                    scan_sure=most,
+                    scan_most=1 << 30,
+                    candidates=k,
                 )
         for name, params in efforts.items():
             index.params = params

@@ -91,7 +91,8 @@ def touched(index: BlockIndex, query: corpus.Floats) -> int:
     form = Reference()
     planes, weights = form.planes(asked.values, space.mean), space.cell_start.astype(np.int64)
     wanted = params.scanned(scored, sealed.segment.meta.cells)
-    spans = form._chosen(space, weights, asked.values, planes, params.probes, wanted)
+    bounds = params.bounds(wanted, scored, K)
+    spans = form._chosen(space, weights, asked.values, planes, params.probes, wanted, bounds)
     active = _active(form, space, asked, params.probes)
     starts = space.block_start.astype(np.int64)
     ranges = [*spans, *np.stack([starts[active], starts[active + 1]], axis=1)]

@@ -116,7 +116,7 @@ def _find_sizes(a: tuple[int, ...]) -> list[int]:
     edges = (cells + 1) * 4 if blocks else 0
     return [
         *(dims * 2, 0, dims * 4, ROUNDS * BITS * 4, blocks * dims, 0, len(starts) * 4),
-        *(groups(cells) * _CODES, edges, groups(rows) * _CODES, 0, rows * dims, 0, 0),
+        *(groups(cells) * _CODES, edges, groups(rows) * _CODES, 0, rows * dims, 0, 40),
         *(-(-rows // 8) if a[16] else 0, edges, 0, 0, k * 16, k * 4, _TALLIES, BITS * 4, 512),
         (a[12] + BINS + 3 * cells + 2) * 8,
     ]
@@ -204,7 +204,7 @@ POINTERS = {
     "planes": (0, 2, 3, 4, 5),
     "distances": (0, 2, 3, 4),
     "scan": (0, 1, 3, 4, 7, 8, 9),
-    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 14, 15, 18, 19, 20, 21, 22, 23),
+    "find": (0, 2, 3, 4, 6, 7, 8, 9, 11, 13, 14, 15, 18, 19, 20, 21, 22, 23),
     "dots": (0, 2, 4, 5, 6),
     "postings": (0, 2, 7, 8),
     "weigh": (0, 1, 5, 7, 9, 10, 11, 12),

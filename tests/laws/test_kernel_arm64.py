@@ -10,7 +10,7 @@ import pytest
 from nimad.embed.vocabulary import Vocabulary
 from nimad.embed.wordpiece import Span, TokenLines, WordPiece
 from nimad.index.kernels.compiled import Compiled
-from nimad.index.kernels.contract import QUERY_MAX, Marks, Parted, Space
+from nimad.index.kernels.contract import QUERY_MAX, Bounds, Marks, Parted, Space
 from nimad.index.kernels.loader import NATIVE, load_kernels
 from nimad.index.kernels.reference import Reference
 from nimad.index.rowsets import Ranks
@@ -66,8 +66,8 @@ def test_an_arm64_object_equals_the_reference(emulated: Compiled, rows: int, dim
             space = a_space(matrix, codes, mean, cells)
             bits = np.unpackbits(marks, bitorder="little", count=rows).view(np.bool_)
             chosen = None if filtered is None else Marks.of(space, bits)
-            found = emulated.find(space, query, chosen, 2, rows // 2 + 1, 20)
-            expected = REFERENCE.find(space, query, chosen, 2, rows // 2 + 1, 20)
+            asked = (space, query, chosen, 2, rows // 2 + 1, 20, Bounds(rows // 9, 20, 3, 60))
+            found, expected = emulated.find(*asked), REFERENCE.find(*asked)
             assert [a.tobytes() for a in found] == [a.tobytes() for a in expected]
     picks = rng.integers(0, rows, 40)
     assert np.array_equal(emulated.dots(matrix, picks, query), REFERENCE.dots(matrix, picks, query))

@@ -42,6 +42,7 @@ def work(state: Path) -> None:
         store.forget([number], purge=True)
         maintenance.finish(store)
         check(store)
+        assert status.describe(store)["disk"]["total"] > 0
 
 
 @pytest.mark.parametrize("part", ["", *PARTS])
@@ -63,6 +64,10 @@ def test_foreign_files_stay(tmp_path: Path, part: str) -> None:
         path.symlink_to(elsewhere)
     directory = place / ("3" + named_like_ours[0].name.lstrip("s"))
     directory.mkdir()
+    (place / "itself").symlink_to("itself")
+    (place / "around").symlink_to(".")
+    (place / "round-again").symlink_to(state)
+    os.mkfifo(place / "pipe.tmp")
     work(state)
     work(state)
     assert [path.name for path in made if path.read_text() != "mine"] == []

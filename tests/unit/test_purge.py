@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.core import maintenance, purge, status
 from nimad.core.store import MemoryStore
@@ -233,6 +235,58 @@ def test_a_backup_that_cannot_be_read_just_now_is_kept(
     assert snapshot.exists()
     maintenance.finish(store)
     assert snapshot.exists() and traces(store) == []
+
+
+def beside(name: str, content: bytes) -> Callable[[Path], None]:
+    """Puts a file beside the snapshot, as SQLite names it there."""
+
+    def put(snapshot: Path) -> None:
+        Path(f"{snapshot}{name}").write_bytes(content + SECRET.encode())
+
+    return put
+
+
+def instead(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Puts something in the place of the snapshot."""
+
+    def put(snapshot: Path) -> None:
+        snapshot.unlink()
+        make(snapshot)
+
+    return put
+
+
+HOT = bytes.fromhex("d9d505f920a163d7ffffffff00000000000000000000000b0000020000001000").ljust(512)
+"""The header of a journal that SQLite would roll back first, with write access."""
+ODD_BACKUPS = {
+    "a journal beside it": beside("-journal", HOT),
+    "a log beside it": beside("-wal", b"\x37\x7f\x06\x82" + bytes(28)),
+    "shared memory beside it": beside("-shm", bytes(32768)),
+    "a directory": instead(Path.mkdir),
+    "a pipe": instead(os.mkfifo),
+    "a link to nothing": instead(lambda path: path.symlink_to("nowhere")),
+    "a link to itself": instead(lambda path: path.symlink_to(path.name)),
+    "a link to a device": instead(lambda path: path.symlink_to("/dev/zero")),
+    "nothing": instead(lambda path: None),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_BACKUPS)
+def test_whatever_stands_in_the_place_of_a_backup_a_purge_ends(
+    here: tuple[MemoryStore, MigrationManager, Path], odd: str, tmp_path: Path
+) -> None:
+    store, manager, snapshot = here
+    ODD_BACKUPS[odd](snapshot)
+    kept = snapshot.is_file()
+    assert purge_secret(store) == {} and traces(store) == []
+    told = {problem.what for problem in check(store)}
+    assert told == (set() if kept else {f"the backup {snapshot.name} is missing"})
+    with (tmp_path / "backup").open("w+b") as file:
+        assert bool(write_backup(store, file.fileno(), "there")["missing"]) == (not kept)
+    if kept:
+        assert manager.verify("graph")["ok"]
+    manager.rollback("graph")
+    assert store.records.value("SELECT count(*) FROM sources WHERE snapshot IS NOT NULL") == 0
 
 
 def test_what_is_not_nimads_stays_in_aside(

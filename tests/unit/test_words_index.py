@@ -22,7 +22,7 @@ from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, FormatCorrupt
 from nimad.model import Memory
 from nimad.store import checksums
-from nimad.store.analysis import Analysis
+from nimad.store.analysis import Analysis, CutTexts
 from nimad.text import _tokens, tokens
 from nimad.words import index, writer
 from nimad.words.segment import Segment
@@ -75,6 +75,33 @@ def test_terms_are_those_of_fts5(texts: list[str]) -> None:
             words = [term for (term,) in base.execute(f"{sql} ORDER BY offset", (number, "text"))]
             signs = [term for (term,) in base.execute(f"{sql} ORDER BY offset", (number, "signs"))]
             assert list(terms) == words + signs and length == len(words)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(st.sampled_from(TEXTS) | st.text(max_size=30), min_size=1, max_size=20),
+    cut=st.sampled_from([3, 20_000]),
+    part=st.sampled_from([10, 100_000]),
+)
+def test_a_bulk_has_the_segment_of_its_texts_one_by_one(
+    texts: list[str], cut: int, part: int
+) -> None:
+    ids = range(5, 5 + len(texts))
+    with pytest.MonkeyPatch.context() as small, closing(Analysis()) as analysis:
+        small.setattr("nimad.store.analysis.CUT", cut)
+        small.setattr("nimad.store.analysis.PART", part)
+        terms, lengths = zip(*analysis.of_texts(texts), strict=True)
+        bulk = CutTexts()
+        bulk.add(texts[:3])
+        bulk.add(texts[3:])
+        ours = writer.of_tokens(
+            ids, analysis.terms([*bulk.numbers]), bulk.found(), bulk.held, bulk.lengths
+        )
+        assert bulk.size == sum(map(len, terms))
+        for (name, mine), (_, others) in zip(
+            ours, writer.of_texts(ids, terms, lengths), strict=True
+        ):
+            assert b"".join(mine) == b"".join(others), name
 
 
 STEPS = st.lists(

@@ -29,6 +29,7 @@ from nimad.index.kernels.contract import (
     TEXT_DIMS,
     TEXT_WORD,
     WORDS,
+    Bounds,
     Codes,
     Counts,
     Marks,
@@ -52,7 +53,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("planes", "", "ANAAAA"),
         ("distances", "", "ANAAA"),
         ("scan", "N", "AANAANNAAA"),
-        ("find", "N", "ANAAANAAAANANNAANNAAAAAA"),
+        ("find", "N", "ANAAANAAAANANAAANNAAAAAA"),
         ("dots", "", "ANANAAA"),
         ("ranked", "", "AAANNANA"),
         ("cosines", "", "ANNANAA"),
@@ -97,6 +98,8 @@ class _Room:
         self.tallies = _at(self._tallies)
         self._distances = np.empty(FARTHEST_CODE + 1, np.int32)
         self.distances = _at(self._distances)
+        self._bounds = (ctypes.c_int64 * 5)()
+        self.bounds_at = ctypes.addressof(self._bounds)
         self.floats = _at(self._floats)
         self.words = _at(self._words)
         self.fit(256, 8192)
@@ -105,6 +108,11 @@ class _Room:
         """The address of up to eight numbers as float32, until the next call."""
         self._numbers[: len(values)] = values
         return self._numbers_at
+
+    def bounds(self, wanted: int, bounds: Bounds) -> int:
+        """The address of what a search is bounded by, until the next call."""
+        self._bounds[:] = [wanted, *bounds]
+        return self.bounds_at
 
     def fit(self, k: int, room: int) -> None:
         """Room for k results and `room` whole numbers; grows only."""
@@ -243,9 +251,10 @@ class Compiled:
         probes: int,
         wanted: int,
         k: int,
+        bounds: Bounds = Bounds(),  # noqa: B008
     ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
         dims = space.vectors.shape[1]
-        _require(len(query) == dims and min(probes, wanted, k) > 0, "find")
+        _require(len(query) == dims and min(probes, wanted, k, bounds.few) > 0, "find")
         _require(marks is None or marks.fits(space), "find")
         query = _plain(query, np.int16)
         try:
@@ -261,7 +270,7 @@ class Compiled:
             bits, weights = _at(marks.bits), _at(marks.weights)
         room = (own.rows_at, own.scores_at, own.distances, own.floats, own.words, own.room)
         filtered = marks is not None
-        rest = probes, wanted, bits, weights, filtered, k, *room
+        rest = probes, own.bounds(wanted, bounds), bits, weights, filtered, k, *room
         kept = space, query, marks  # which nothing else may hold until then
 
         def found(size: int) -> tuple[Picks, NDArray[np.float32]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,14 @@ BITS = 512  # length of a sign code
 MOST_DIMS = 2 * BITS  # dimensions of a vector: it is folded into the code once
 WORDS = BITS // 64  # 64-bit words of a code
 LANES = 32  # rows of a group
-PLANES = 4  # bits of a query's level
+PLANES = 3  # bits of a query's level
 ROUNDS = 3  # rounds of signs and butterflies in the rotation
 ROW_MAX = 127  # largest value of a row: 8 bits
 QUERY_MAX = 16383  # largest value of a query: products with a row sum up within 32 bits
 ROTATION = 1  # number of the rotation, kept in each segment
-FARTHEST_CODE = 15 * BITS  # largest distance of a code from a query
-BINS = FARTHEST_CODE // 8 + 1  # values of distance // 8 that sort posting lists
+TOP_LEVEL = (1 << PLANES) - 1  # highest level of a query's coordinate
+FARTHEST_CODE = TOP_LEVEL * BITS  # largest distance of a code from a query
+BINS = FARTHEST_CODE // 4 + 1  # values of distance // 4 that sort posting lists
 FARTHEST = 1 << 20  # above any <x, q> / |x|
 STEPS = 4096  # bins that sort what rows share
 SAMPLED = 16  # rows for one of a sample
@@ -150,6 +151,23 @@ class Marks:
         )
 
 
+class Bounds(NamedTuple):
+    """Where `Kernels.find` may end sooner than at what is wanted; by default nowhere.
+
+    Attributes:
+        least: of what cells count for, that is scanned in any case.
+        reach: how far behind the nearest cell that counts others are still scanned then, in steps
+            of distance // 4.
+        few, margin: of the k nearest by code, rows further than `margin` behind the `few`-th of
+            them are not rescored.
+    """
+
+    least: int = 1 << 62
+    reach: int = 0
+    few: int = 1
+    margin: int = FARTHEST_CODE + 1
+
+
 _KINDS = {
     "mean": np.float32,
     "blocks": np.int8,
@@ -215,14 +233,14 @@ class Kernels(TextSums, Protocol):
         """
 
     def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
-        """The query as four bit planes: uint64[4, 8].
+        """The query as three bit planes: uint64[3, 8].
 
-        With v = R(q - |q| mean) and s = max|v| / 15, coordinate i becomes the level
-        clip(rint((v_i / s + 15) / 2), 0, 15); plane j holds bit j of each level.
+        With v = R(q - |q| mean) and s = max|v| / 7, coordinate i becomes the level
+        clip(rint((v_i / s + 7) / 2), 0, 7); plane j holds bit j of each level.
         """
 
     def distances(self, codes: Codes, n: int, planes: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """int32[n]: the sum over planes j of 2^j popcount(code XOR plane_j), 0..7680.
+        """int32[n]: the sum over planes j of 2^j popcount(code XOR plane_j), 0..3584.
 
         The smaller, the nearer: it is affine in <2 code - 1, levels>.
         """
@@ -275,6 +293,7 @@ class Kernels(TextSums, Protocol):
         probes: int,
         wanted: int,
         k: int,
+        bounds: Bounds = Bounds(),  # noqa: B008
     ) -> tuple[Picks, NDArray[np.float32]]:
         """The k rows nearest by code, ascending, and their cosines: int64[<= k], float32[<= k].
 
@@ -282,15 +301,19 @@ class Kernels(TextSums, Protocol):
         scanned; otherwise posting lists are, chosen like this:
 
         1. the `probes` blocks of the largest trunc(<x, q> / |x|) are active, equal ones by number;
-        2. their cells are ordered by (distance of the cell's code // 8, number);
+        2. their cells are ordered by (distance of the cell's code // 4, number);
         3. the first of them that count for `wanted` together are scanned: a cell counts for its
-           rows, or under a filter for what `Marks` says.
+           rows, or under a filter for what `Marks` says;
+        4. but none that lies beyond the reach of the nearest that counts, once those that are
+           nearer in distance // 4 count for `bounds.least`.
+
+        Of the k rows those beyond the margin of `bounds` are left out.
 
         A cosine is <x, q> / (|x| |q|) in float64, rounded once to float32.
 
         Args:
             marks: only these rows count.  None: all do.
-            probes, wanted, k: at least 1.
+            probes, wanted, k, bounds.few: at least 1.
         """
 
     def begin_find(
@@ -301,6 +324,7 @@ class Kernels(TextSums, Protocol):
         probes: int,
         wanted: int,
         k: int,
+        bounds: Bounds = Bounds(),  # noqa: B008
     ) -> tuple[Callable[[], Any], Callable[[Any], tuple[Picks, NDArray[np.float32]]]]:
         """`find` in two steps: work that any thread may do, which compiled forms do without the
         interpreter's lock, and what makes the answer of what the work gave.  Both once."""

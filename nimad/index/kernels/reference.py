@@ -25,7 +25,9 @@ from nimad.index.kernels.contract import (
     ROUNDS,
     SAMPLED,
     STEPS,
+    TOP_LEVEL,
     WORDS,
+    Bounds,
     Codes,
     Counts,
     Marks,
@@ -95,11 +97,12 @@ class Reference:
 
     def planes(self, query: NDArray[np.int16], mean: NDArray[np.float32]) -> NDArray[np.uint64]:
         turned = rotate(centred(query[None, :], mean))[:, 0]
-        step = np.abs(turned).max() / np.float32(15)
+        top = np.float32(TOP_LEVEL)
+        step = np.abs(turned).max() / top
         if step == 0:
             return np.zeros((PLANES, WORDS), np.uint64)
-        raised = np.rint((turned / step + np.float32(15)) / np.float32(2))
-        levels = np.clip(raised, 0, 15).astype(np.uint8)
+        raised = np.rint((turned / step + top) / np.float32(2))
+        levels = np.clip(raised, 0, TOP_LEVEL).astype(np.uint8)
         bits = (levels[None, :] >> np.arange(PLANES, dtype=np.uint8)[:, None]) & 1
         return np.packbits(bits, axis=1, bitorder="little").view("<u8")
 
@@ -192,15 +195,20 @@ class Reference:
         probes: int,
         wanted: int,
         k: int,
+        bounds: Bounds = Bounds(),  # noqa: B008
     ) -> tuple[Picks, NDArray[np.float32]]:
         planes = self.planes(query, space.mean)
         weights = (space.cell_start if marks is None else marks.weights).astype(np.int64)
         if len(space.blocks) and wanted < weights[-1]:
-            spans = self._chosen(space, weights, query, planes, probes, wanted)
+            spans = self._chosen(space, weights, query, planes, probes, wanted, bounds)
         else:
             spans = np.array([[0, len(space.vectors)]])
         bits = None if marks is None else marks.bits
         picks = self.scan(space.codes, spans, planes, bits, k)
+        if len(picks) > bounds.few:
+            distances = self._spans(space.codes, np.stack([picks, picks + 1], 1), planes)[1]
+            last = np.partition(distances, bounds.few - 1)[bounds.few - 1]
+            picks = picks[distances <= last + bounds.margin]
         return picks, self._cosines(space.vectors, picks, query)
 
     def begin_find(
@@ -216,6 +224,7 @@ class Reference:
         planes: NDArray[np.uint64],
         probes: int,
         wanted: int,
+        bounds: Bounds,
     ) -> NDArray[np.int64]:
         every = np.arange(len(space.blocks))
         dots, norms = self.dots(space.blocks, every, query)
@@ -224,9 +233,15 @@ class Reference:
         starts, edges = space.block_start.astype(np.int64), space.cell_start.astype(np.int64)
         cells = spread(starts[active], starts[active + 1])
         distances = self.distances(space.cell_codes, len(edges) - 1, planes)[cells]
-        near = cells[np.lexsort((cells, distances >> 3))]
+        order = np.lexsort((cells, distances >> 2))
+        near, bins = cells[order], distances[order] >> 2
         sizes = weights[near + 1] - weights[near]
-        enough = int(np.searchsorted(np.cumsum(sizes), wanted)) + 1
+        total = np.cumsum(sizes)
+        enough = int(np.searchsorted(total, wanted)) + 1
+        if len(counting := bins[sizes > 0]):
+            nearer = np.append(0, total)[np.searchsorted(bins, bins)]
+            within = (bins <= counting[0] + bounds.reach) | (nearer < bounds.least)
+            enough = min(enough, int(np.count_nonzero(within)))
         chosen = np.sort(near[:enough][sizes[:enough] > 0])
         return joined(edges[chosen], edges[chosen + 1])
 

@@ -13,27 +13,38 @@ from nimad.index.kernels.intrinsics import I32, I64, U8, U64, inline, popcount, 
 GROUP = WORDS * LANES
 """Size of a group of codes [words]."""
 _AHEAD = 3
-"""Distance at which posting lists are asked for before their turn [lists]."""
+"""Distance at which codes in posting lists are asked for before their turn [groups]."""
 LINE = 64
 """Size of a cache line [bytes]."""
 
 
 @inline
+def _plane(planes: U64, start: int) -> Any:
+    """The eight words of a plane."""
+    p, s = planes, start
+    return p[s], p[s + 1], p[s + 2], p[s + 3], p[s + 4], p[s + 5], p[s + 6], p[s + 7]
+
+
+@inline
+def _unlike(c: U64, at: int, plane: Any) -> Any:
+    """In how many bits the code at c[at] differs from a plane."""
+    a, b, d, e, f, g, h, i = plane
+    near = popcount(c[at] ^ a) + popcount(c[at + LANES] ^ b)
+    near += popcount(c[at + 2 * LANES] ^ d) + popcount(c[at + 3 * LANES] ^ e)
+    near += popcount(c[at + 4 * LANES] ^ f) + popcount(c[at + 5 * LANES] ^ g)
+    return near + popcount(c[at + 6 * LANES] ^ h) + popcount(c[at + 7 * LANES] ^ i)
+
+
+@inline
 def distances32(codes: U64, start: int, planes: U64, near: U64) -> None:
     """The distances of the 32 rows whose group begins at codes[start]."""
-    for lane in range(LANES):
-        near[lane] = np.uint64(0)
-    for word in range(WORDS):
-        one, two = planes[word], planes[WORDS + word]
-        four, eight = planes[2 * WORDS + word], planes[3 * WORDS + word]
-        for lane in range(LANES):
-            code = codes[start + word * LANES + lane]
-            near[lane] += (
-                popcount(code ^ one)
-                + (popcount(code ^ two) << np.uint64(1))
-                + (popcount(code ^ four) << np.uint64(2))
-                + (popcount(code ^ eight) << np.uint64(3))
-            )
+    one, two, four = _plane(planes, 0), _plane(planes, WORDS), _plane(planes, 2 * WORDS)
+    for at in range(start, start + LANES):
+        near[at - start] = (
+            _unlike(codes, at, one)
+            + (_unlike(codes, at, two) << np.uint64(1))
+            + (_unlike(codes, at, four) << np.uint64(2))
+        )
 
 
 def distances(codes: U64, n: int, planes: U64, out: I32, near: U64) -> None:
@@ -115,11 +126,79 @@ def _keep_nearest(kept: I64, size: np.int64, less: np.int64, bar: np.int64, k: i
 
 
 @inline
-def _fetch_span(codes: U64, span: int) -> None:
-    """Ask for the first two groups of a posting list to come."""
-    start = span // LANES * GROUP
-    for line in range(2 * GROUP * 8 // LINE):
-        prefetch(codes, start + line * (LINE // 8))
+def _fetch_group(codes: U64, spans: I64, span_count: int, span: int, row: int) -> tuple[Any, Any]:
+    """Ask for the group of a row of a posting list; the list and the row that come after it."""
+    if span < span_count:
+        group = row // LANES
+        for line in range(GROUP * 8 // LINE):
+            prefetch(codes, group * GROUP + line * (LINE // 8))
+        row = (group + 1) * LANES
+        if row >= spans[2 * span + 1]:
+            span += 1
+            row = spans[2 * span] if span < span_count else row
+    return span, row
+
+
+@inline
+def _last_wanted(tallies: I32, less: np.int64, bar: np.int64, few: int) -> np.int64:
+    """The distance of the `few`-th nearest; the bar, where it is not below it."""
+    while less >= few:
+        bar -= 1
+        less -= np.int64(tallies[bar])
+    return bar
+
+
+@inline
+def scan_near(
+    codes: U64,
+    spans: I64,
+    span_count: int,
+    planes: U64,
+    marks: U8,
+    filtered: int,
+    k: int,
+    few: int,
+    margin: int,
+    kept: I64,
+    tallies: I32,
+    near: U64,
+) -> int:
+    """`scan`, but without those of the k that lie further than `margin` behind the `few`-th."""
+    for distance in range(FARTHEST_CODE + 1):
+        tallies[distance] = np.int32(0)
+    size = less = np.int64(0)
+    bar = np.int64(FARTHEST_CODE + 1)
+    ahead = row = np.int64(0)
+    if span_count > 0:
+        row = spans[0]
+    for _ in range(_AHEAD if span_count > 1 else 0):  # one list is read in order
+        ahead, row = _fetch_group(codes, spans, span_count, ahead, row)
+    for at in range(span_count):
+        first, end = spans[2 * at], spans[2 * at + 1]
+        while first < end:
+            group = first // LANES
+            stop = min(end, (group + 1) * LANES)
+            if span_count > 1:
+                ahead, row = _fetch_group(codes, spans, span_count, ahead, row)
+            word = np.uint64(0)
+            if filtered != 0:
+                word = _marked(marks, group, stop)
+            if filtered == 0 or word != 0:
+                distances32(codes, group * GROUP, planes, near)
+                if filtered != 0:  # unmarked rows get distances larger than any
+                    for lane in range(LANES):
+                        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
+                size, less, bar = _offer(
+                    near, first, stop, group, kept, tallies, size, less, bar, k
+                )
+            first = stop
+    last = _last_wanted(tallies, less, bar, few) + margin
+    if last < bar:  # what equals the bar goes, too
+        less, bar = np.int64(k), last + 1
+    found: int = _keep_nearest(kept, size, less, bar, k)
+    for at in range(found):
+        kept[at] &= 0xFFFFFFFF
+    return found
 
 
 def scan(
@@ -136,33 +215,11 @@ def scan(
 ) -> int:
     """Kernels.scan; leaves the rows in `kept: int64[2 * k]` and returns how many.
 
-    `marks` are looked at when `filtered` is not 0; `tallies` is room for int32[7681], `near` for
+    `marks` are looked at when `filtered` is not 0; `tallies` is room for int32[3585], `near` for
     uint64[32]; rows are below 2^32.
     """
-    for distance in range(FARTHEST_CODE + 1):
-        tallies[distance] = np.int32(0)
-    size = less = np.int64(0)
-    bar = np.int64(FARTHEST_CODE + 1)
-    for at in range(span_count):
-        if at + _AHEAD < span_count:
-            _fetch_span(codes, spans[2 * (at + _AHEAD)])
-        first, end = spans[2 * at], spans[2 * at + 1]
-        while first < end:
-            group = first // LANES
-            stop = min(end, (group + 1) * LANES)
-            word = np.uint64(0)
-            if filtered != 0:
-                word = _marked(marks, group, stop)
-            if filtered == 0 or word != 0:
-                distances32(codes, group * GROUP, planes, near)
-                if filtered != 0:  # unmarked rows get distances larger than any
-                    for lane in range(LANES):
-                        near[lane] |= (~(word >> np.uint64(lane)) & np.uint64(1)) << np.uint64(32)
-                size, less, bar = _offer(
-                    near, first, stop, group, kept, tallies, size, less, bar, k
-                )
-            first = stop
-    found: int = _keep_nearest(kept, size, less, bar, k)
-    for at in range(found):
-        kept[at] &= 0xFFFFFFFF
+    every = FARTHEST_CODE + 1
+    found: int = scan_near(
+        codes, spans, span_count, planes, marks, filtered, k, 1, every, kept, tallies, near
+    )
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nimad.index.kernels.contract import BITS, LANES, PLANES, ROUNDS, WORDS
+from nimad.index.kernels.contract import BITS, LANES, PLANES, ROUNDS, TOP_LEVEL, WORDS
 from nimad.index.kernels.intrinsics import F32, I8, I16, U64, inline, multiply_add, root
 
 WIDTH = 16
@@ -150,17 +150,17 @@ def planes(query: I16, dims: int, mean: F32, signs: F32, out: U64, values: F32) 
         more = np.float32(query[i]) - np.float32(mean[i] * length)
         values[i - BITS] += more * signs[_FOLD + i]
     _rotate_lone(values, signs)
-    peak = np.float32(0)
+    peak, top = np.float32(0), np.float32(TOP_LEVEL)
     for i in range(BITS):
         peak = max(peak, abs(values[i]))
-    step = np.float32(peak / np.float32(15))
+    step = np.float32(peak / top)
     for i in range(PLANES * WORDS):
         out[i] = np.uint64(0)
     if step == np.float32(0):
         return
     for i in range(BITS):
-        raised = np.float32(values[i] / step) + np.float32(15)
-        level = np.uint64(min(max(np.rint(raised / np.float32(2)), np.float32(0)), np.float32(15)))
+        raised = np.float32(values[i] / step) + top
+        level = np.uint64(min(max(np.rint(raised / np.float32(2)), np.float32(0)), top))
         for plane in range(PLANES):
             bit = (level >> np.uint64(plane)) & np.uint64(1)
             out[plane * WORDS + i // 64] |= bit << np.uint64(i % 64)

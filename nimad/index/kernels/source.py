@@ -50,11 +50,11 @@ from nimad.index.kernels.intrinsics import (
     root,
 )
 from nimad.index.kernels.postings import cover, leaders, postings, seek, shares, weigh
-from nimad.index.kernels.scanning import GROUP, LINE, distances, distances32, scan
+from nimad.index.kernels.scanning import GROUP, LINE, distances, distances32, scan, scan_near
 from nimad.index.kernels.sign_codes import encode, planes
 from nimad.index.kernels.texts import text_sums
 
-ABI = 8
+ABI = 9
 
 _ROWS_AHEAD = 8
 """Distance at which rows are: 2,000 of 100,000 that no cache has take .07 ms in place of .10 with 3
@@ -156,7 +156,7 @@ def dots(
         products[at], norms[at] = product, square
 
 
-_planes, _scan = inline(planes), inline(scan)
+_planes = inline(planes)
 
 
 @inline
@@ -239,6 +239,22 @@ def _nearest_blocks(query: I16, dims: int, blocks: I8, count: int, probes: int, 
 
 
 @inline
+def _bar_of(tallies: I64, bounds: I64) -> tuple[Any, Any]:
+    """The last step of distance that is scanned, and how much of what counts at it."""
+    wanted, least, reach = bounds[0], bounds[1], bounds[2]
+    bar, left, last = np.int64(0), wanted, np.int64(BINS)
+    while bar < BINS and tallies[bar] < left:
+        left -= tallies[bar]
+        if left < wanted and last == BINS:
+            last = bar + reach
+        if bar >= last and wanted - left >= least:
+            left = wanted  # all at the bar, and nothing beyond
+            break
+        bar += 1
+    return bar, left
+
+
+@inline
 def _choose_spans(
     active: I64,
     active_count: int,
@@ -248,7 +264,7 @@ def _choose_spans(
     weights: U32,
     planes: U64,
     near: U64,
-    wanted: int,
+    bounds: I64,
     room: I64,
     spans: I64,
 ) -> int:
@@ -268,15 +284,12 @@ def _choose_spans(
             distances32(cell_codes, group * GROUP, planes, near)
             stop = min(end, (group + 1) * LANES)
             for mine in range(cell, stop):
-                found = np.int64(near[mine - group * LANES]) >> 3
+                found = np.int64(near[mine - group * LANES]) >> 2
                 bins[at] = found
                 tallies[found] += np.int64(weights[mine + 1]) - np.int64(weights[mine])
                 at += 1
             cell = stop
-    bar, left = 0, wanted
-    while bar < BINS and tallies[bar] < left:
-        left -= tallies[bar]
-        bar += 1
+    bar, left = _bar_of(tallies, bounds)
     count = at = 0
     for number in range(active_count):
         for cell in range(block_start[active[number]], block_start[active[number] + 1]):
@@ -311,7 +324,7 @@ def find(
     scored: int,
     vectors: I8,
     probes: int,
-    wanted: int,
+    bounds: I64,
     marks: U8,
     weights: U32,
     filtered: int,
@@ -325,12 +338,13 @@ def find(
 ) -> int:
     """Kernels.find: leaves rows in `kept: int64[2 * k]` and cosines in `scores: float32[k]`.
 
-    `tallies` is room for int32[7681], `floats` for float32[512], `words` for uint64[64], `room` for
-    int64[probes + BINS + 3 * cells + 2].
+    `bounds` is what is wanted, and `Bounds` field by field.  `tallies` is room for int32[3585],
+    `floats` for float32[512], `words` for uint64[56], `room` for int64[probes + BINS + 3 * cells +
+    2].
     """
     plane, near = words, onward(words, PLANES * WORDS)
     _planes(query, dims, mean, signs, plane, floats)
-    if block_count == 0 or wanted >= np.int64(weights[block_start[block_count]]):
+    if block_count == 0 or bounds[0] >= np.int64(weights[block_start[block_count]]):
         spans = room
         spans[0], spans[1] = 0, scored
         count = 1
@@ -339,20 +353,12 @@ def find(
         cells = np.int64(block_start[block_count])
         spans = onward(rest, BINS + cells)
         found = _nearest_blocks(query, dims, blocks, block_count, probes, active)
-        count = _choose_spans(
-            active,
-            found,
-            block_start,
-            cell_codes,
-            cell_start,
-            weights,
-            plane,
-            near,
-            wanted,
-            rest,
-            spans,
-        )
-    size = _scan(codes, spans, count, plane, marks, filtered, k, kept, tallies, near)
+        book = (active, found, block_start, cell_codes, cell_start)
+        count = _choose_spans(*book, weights, plane, near, bounds, rest, spans)
+    few, margin = bounds[3], bounds[4]
+    size = scan_near(
+        *(codes, spans, count, plane, marks, filtered, k, few, margin, kept, tallies, near)
+    )
     _score(vectors, dims, kept, size, query, scores)
     return size
 
