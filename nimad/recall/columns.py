@@ -21,7 +21,7 @@ from nimad.index.rowsets import distinct
 from nimad.model import FIELDS
 from nimad.recall.narrow import MOST_CODED, Coded, Ids, Table, Times, any_of, code_type
 from nimad.recall.subjects import Subjects
-from nimad.text import common_form
+from nimad.text import common_bytes
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -474,7 +474,12 @@ class Columns:
 
 
 def fingerprint(text: str) -> int:
-    """64 bits of the common form of a text; about 1.5 µs for a sentence.  Equal ones are the same
+    """64 bits of the common form of a text; about 1 µs for a sentence.  Equal ones are the same
     text, but for one chance in 2**64."""
-    plain = common_form(text).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little", signed=True)
+    return int(fingerprints([text])[0])
+
+
+def fingerprints(texts: Iterable[str]) -> NDArray[np.int64]:
+    """The same of several texts."""
+    digests = [blake2b(common_bytes(text), digest_size=8).digest() for text in texts]
+    return np.frombuffer(b"".join(digests), "<i8")

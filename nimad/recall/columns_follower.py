@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.recall import session_neighbours, speaker_prefix
-from nimad.recall.columns import CODES, MOST_WORDS, NONE, Columns, Session, fingerprint
+from nimad.recall.columns import CODES, MOST_WORDS, NONE, Columns, Session, fingerprints
 from nimad.recall.layers import is_instruction
 from nimad.recall.subjects import NO_SUBJECT, Subjects
 from nimad.store import rows
@@ -175,7 +175,7 @@ def _fields_of(
         "words": np.minimum(words, MOST_WORDS),
         "asks": [text.rstrip(" ").endswith(_QUESTION_MARKS) for text in texts],
         "instructs": [is_instruction(text) for text in texts],
-        "print": [fingerprint(text) for text in texts],
+        "print": fingerprints(texts),
         **{
             name: [codes.get(value, 0) for value in values]
             for (name, codes), values in zip(CODES.items(), coded, strict=True)

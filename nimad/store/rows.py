@@ -14,6 +14,8 @@ import operator
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -37,9 +39,11 @@ _DATE_PLACES = [_PLACE[name] for name in DATES]
 _NAME_PLACES = [_PLACE[name] for name in INTERNED]
 _TURN, _SOURCE, _ORIGIN = (_PLACE[name] for name in ("turn", "source", "origin"))
 """Places of what is shown otherwise than it is stored."""
+_TAGS, _EXTRA, _SUMMARY = (_PLACE[name] for name in ("tags", "extra", "summary"))
+_IMPORTANCE = _PLACE["importance"]
 _MOMENT_PLACES = [*_DATE_PLACES, _PLACE["last_accessed"]]
 _ALL = operator.attrgetter(*FIELDS)
-_packed = operator.itemgetter(*(_PLACE[name] for name in ("tags", "extra", "summary", "source")))
+_packed = operator.itemgetter(_TAGS, _EXTRA, _SUMMARY, _SOURCE)
 _COLUMN = {name: RENAMED.get(name, name) for name in FIELDS}
 INTERNED_COLUMNS = tuple(_COLUMN[name] for name in INTERNED)
 SHOWN = {name: f"m.{_COLUMN[name]}" for name in FIELDS}
@@ -63,13 +67,10 @@ ROW_CHECKSUM = known_checksum("checksum", ROWS_CHECKSUMMED)
 """That of a row of any other table."""
 
 _COLUMNS = (*_COLUMN.values(), "source_key", "checksum")
-_INTO = f"INSERT INTO memories ({', '.join(_COLUMNS)}) VALUES"
-_VALUES = f"({', '.join('?' * len(_COLUMNS))})"
-INSERT = f"{_INTO} {_VALUES}"
-TOGETHER = 25
-"""Rows of INSERT_TOGETHER: some 0.1 ms without the interpreter's lock.  Of `executemany`, which
-gives it away for 5 us a row, nobody who waits for it is woken in time [rows]."""
-INSERT_TOGETHER = f"{_INTO} {', '.join([_VALUES] * TOGETHER)}"
+TOGETHER = (25, 5, 1)
+"""Rows of one INSERT, so that few statements are kept: some 50 us without the interpreter's lock.
+Of `executemany`, which gives it away for some us a row, nobody who waits for it is woken in time
+[rows]."""
 SELECT = f"""
 SELECT {", ".join(SHOWN.values())}, m.source_key, m.turn, m.source, m.origin,
   {known_checksum("m.checksum", CHECKSUMMED)} - ifnull((SELECT sum(CASE typeof(data)
@@ -122,7 +123,7 @@ Row = Sequence[Any]
 
 
 class Names:
-    """The interned strings, cached: name → id.  Only the writer uses it.
+    """The interned strings, cached in `known`: name → id.  Only the writer uses it.
 
     The cache holds what is committed plus what the running transaction added; `forget()` drops it
     after a rollback, because an id given there may be given again to another name.
@@ -130,14 +131,14 @@ class Names:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._ids: dict[str, int] = {}
+        self.known: dict[str, int] = {}
         self._held = 0
 
     def id(self, name: str | None) -> int | None:
         """The id of a name, made when it is new; None for None."""
         if name is None:
             return None
-        known = self._ids.get(name)
+        known = self.known.get(name)
         if known is None:
             found = self._connection.execute("SELECT id FROM names WHERE name = ?", (name,))
             row = found.fetchone()
@@ -151,35 +152,53 @@ class Names:
             self._held += len(name)
             if self._held > NAMES_HELD:
                 self.forget()
-            self._ids[name] = known
+            self.known[name] = known
         return known
 
     def forget(self) -> None:
         """Drop the cache."""
-        self._ids.clear()
+        self.known.clear()
         self._held = 0
 
 
+def insert(part: Sequence[Row]) -> tuple[str, list[Any]]:
+    """A statement that adds rows, and its parameters.  Columns that are NULL in all of them are
+    left out: Python's sqlite3 looks for adapters of each None, which takes as long as a column."""
+    columns = [*zip(*part, strict=True)]
+    filled = [place for place, each in enumerate(columns) if each.count(None) < len(part)]
+    rows = zip(*map(columns.__getitem__, filled), strict=True)
+    return _insert(len(part), *filled), [*chain.from_iterable(rows)]
+
+
+@lru_cache(maxsize=64)
+def _insert(rows: int, *places: int) -> str:
+    """The statement; the connection keeps as many of them compiled."""
+    names = ", ".join(_COLUMNS[place] for place in places)
+    values = f"({', '.join('?' * len(places))})"
+    return f"INSERT INTO memories ({names}) VALUES {', '.join([values] * rows)}"
+
+
 def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -> Row:
-    """The parameters of INSERT; `turn` and `source` are row ids."""
+    """What `insert` takes; `turn` and `source` are row ids."""
     row: list[Any] = [*_ALL(memory), memory.source[1] if memory.source else None]
-    tags = json.dumps(memory.tags, ensure_ascii=False) if memory.tags else None
-    extra = None
-    if memory.extra:
-        extra = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
     for place in _DATE_PLACES:  # no date is 0 there
         row[place] = row[place] or 0
-    row[_PLACE["tags"]], row[_PLACE["extra"]] = tags, extra
-    row[_PLACE["turn"]], row[_PLACE["source"]] = turn, source
+    row[_TAGS] = json.dumps(memory.tags, ensure_ascii=False) if memory.tags else None
+    row[_EXTRA] = None
+    if memory.extra:
+        row[_EXTRA] = json.dumps(memory.extra, ensure_ascii=False, separators=(",", ":"))
+    row[_TURN], row[_SOURCE] = turn, source
     if memory.summary is not None and memory.text.startswith(memory.summary):
-        row[_PLACE["summary"]] = len(memory.summary)  # the head of the text is not stored twice
+        row[_SUMMARY] = len(memory.summary)  # the head of the text is not stored twice
     if memory.importance is not None:
         share = memory.importance + 0.0  # as SQLite gives it back: no -0.0, NULL for nan
-        row[_PLACE["importance"]] = share if share == share else None
+        row[_IMPORTANCE] = share if share == share else None
     total = checksum(row, memory.blobs.items())
     for place in _NAME_PLACES:
-        row[place] = names.id(row[place])
-    return [*row, total]
+        if (name := row[place]) is not None:
+            row[place] = names.known.get(name) or names.id(name)
+    row.append(total)
+    return row
 
 
 def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:

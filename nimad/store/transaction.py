@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -193,12 +193,12 @@ class Transaction:
         return ids
 
     def _insert(self, made: Iterator[Row]) -> None:
-        while part := [*islice(made, rows.TOGETHER)]:
-            self.give_way()
-            if len(part) == rows.TOGETHER:
-                self.execute(rows.INSERT_TOGETHER, [*chain.from_iterable(part)])
-            else:
-                self.many(rows.INSERT, part)
+        while part := [*islice(made, rows.TOGETHER[0])]:
+            while part:
+                self.give_way()
+                size = next(size for size in rows.TOGETHER if size <= len(part))
+                self.execute(*rows.insert(part[:size]))
+                part = part[size:]
 
     def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
         """The documents of these namespaces and keys: (id, when it was created)."""

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from nimad.embed.registry import get_embedder
 from nimad.model import Memory
 from nimad.store.records import Records
-from nimad.text import FAR_MARKS, NEAR_MARKS, common_form, composed, indexed, marks, tokens
+from nimad.text import (
+    FAR_MARKS,
+    NEAR_MARKS,
+    common_bytes,
+    common_form,
+    composed,
+    indexed,
+    marks,
+    tokens,
+)
 
 SCRIPTS = [
     (0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x591, 0x5F4),
@@ -33,6 +42,12 @@ def test_the_common_form_of_itself_is_itself(text: str) -> None:
     assert tokens(form) == tokens(text)
     assert tokens(" ".join(tokens(text))) == tokens(text)
     assert text.isascii() or set(tokens(text)) <= set(indexed(text)[0].split())
+
+
+@settings(deadline=None)
+@given(st.text(max_size=20) | st.text(" \t\n\v\f\r\x1c\x1d\x1e\x1fAb\0_", max_size=8))
+def test_the_common_form_as_bytes_is_that_of_the_text(text: str) -> None:
+    assert common_bytes(text) == common_form(text).encode("utf-8", "surrogatepass")
 
 
 @given(TEXTS | ANY)

@@ -182,7 +182,7 @@ def test_what_was_written_is_never_called_damaged(records: Records, given: list[
 @given(st.text(st.characters(), max_size=12), st.integers(1, 5))
 def test_a_long_text_is_summed_up_in_parts_as_the_whole_is(text: str, part: int) -> None:
     memory = Memory(text=text, affect=text, extra={text: text}, timestamp=1)
-    names: Any = SimpleNamespace(id=lambda name: 1)
+    names: Any = SimpleNamespace(known={}, id=lambda name: 1)
     sums = []
     for long in (part, rows.LONG):
         with mock.patch.object(rows, "LONG", long):
