@@ -202,10 +202,8 @@ class Transaction:
 
     def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
         """The documents of these namespaces and keys: (id, when it was created)."""
-        sql = (
-            "SELECT id, created FROM memories WHERE key = ?"
-            " AND namespace = (SELECT id FROM names WHERE name = ?)"
-        )
+        sql = "SELECT id, created FROM memories WHERE key = ?"
+        sql += " AND namespace = (SELECT id FROM names WHERE name = ?)"
         found = {name: self.rows(sql, (name[1], name[0])) for name in names}
         return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
@@ -218,15 +216,12 @@ class Transaction:
 
     def _turn_ids(self, memories: Sequence[Memory], source: int) -> list[int | None]:
         """The id of the turn that each memory names, made where it is new."""
-        keys: list[TurnKey | None] = []
-        for start in range(0, len(memories), MANY):
-            self.give_way()
-            keys += [
-                None
-                if m.turn is None
-                else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
-                for m in memories[start : start + MANY]
-            ]
+        keys: list[TurnKey | None] = [
+            None
+            if m.turn is None
+            else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
+            for m in memories
+        ]
         self.give_way()
         wanted = dict.fromkeys(key for key in keys if key is not None)
         names = list(dict.fromkeys(key[0] for key in wanted))
@@ -276,16 +271,13 @@ class Transaction:
         """
         known = self._turns_named({turn.name for turn, _, _ in turns}, source)
         firsts = [next(filter(None, turn.members), 0) for turn, _, _ in turns]
-        sql = (
-            "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0)"
-            " FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-        )
+        sql = "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0)"
+        sql += " FROM memories WHERE id IN (SELECT value FROM json_each(?))"
         scopes = {number: scope for number, *scope in self.rows(sql, (json.dumps(firsts),))}
         ids: list[int] = []
         made: list[rows.Row] = []
-        for place, ((turn, key, extra), first) in enumerate(zip(turns, firsts, strict=True)):
-            if not place % MANY:
-                self.give_way()
+        for (turn, key, extra), first in zip(turns, firsts, strict=True):
+            self.give_way()
             here = known.setdefault(turn.name, [])
             number = self._turn_of_source(turn.name, key, source, scopes.get(first), here)
             packed = json.dumps(extra, ensure_ascii=False) if extra else None
@@ -302,10 +294,8 @@ class Transaction:
     def _turns_named(self, names: Iterable[str], source: int) -> dict[str, list[_StoredTurn]]:
         """The turns of a source by their names, in the order of ids."""
         known: dict[str, list[_StoredTurn]] = {}
-        sql = (
-            "SELECT name, id, listed, source_key, namespace, conversation, session FROM turns"
-            " WHERE source = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY id"
-        )
+        sql = "SELECT name, id, listed, source_key, namespace, conversation, session FROM turns"
+        sql += " WHERE source = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY id"
         for name, number, listed, key, *scope in self.rows(sql, (source, json.dumps([*names]))):
             known.setdefault(name, []).append(_StoredTurn(number, bool(listed), key, scope))
         return known
