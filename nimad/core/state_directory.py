@@ -11,7 +11,7 @@ import stat
 import time
 from pathlib import Path
 
-from nimad.disk.durable import make_directory, own_files, sweep_temporary
+from nimad.disk.durable import make_directory, own_files, size_of, sweep_temporary
 from nimad.disk.failures import check_writable, disk_errors
 from nimad.errors import DiskReadOnly, RecordsDamaged, StateBusy, StateUnusable
 from nimad.graph.limits import FILES as GRAPH_FILES
@@ -29,6 +29,8 @@ PARTS = {
 """Directories, and the names in them of files that a crash may leave half written.  Other files
 are not nimad's: a disk that is mounted there has its lost+found."""
 LOCK, RECORDS = "nimad.lock", "records.sqlite"
+SMALLEST = 512
+"""Size of the smallest SQLite database; it takes less for an empty one [bytes]."""
 ORPHAN_SECONDS = 10.0
 """Longest wait for a lock whose holder is gone [s]."""
 FILES = r"columns\.nrc(\.\d+)?|records\.sqlite(-wal)?"
@@ -141,15 +143,22 @@ def check_owner(state: Path) -> None:
 
 
 def check_records(state: Path) -> None:
-    """Raises RecordsDamaged when the records are gone and what was made of them is there: a new
-    store would hide that.  (A restore that was interrupted leaves neither.)"""
-    if (state / RECORDS).exists():
+    """Raises RecordsDamaged when the records are gone, or empty, and what was made of them or their
+    log is there: a new store would hide that, and delete the log.  (A restore that was interrupted
+    leaves neither.)  Raises StateUnusable for what is no file, which SQLite might read for ever."""
+    records, log_ = state / RECORDS, state / f"{RECORDS}-wal"
+    for path in (records, log_, state / f"{RECORDS}-shm", state / f"{RECORDS}-journal"):
+        if path.exists() and not path.is_file():
+            raise StateUnusable(state=state, detail=f"{path.name} is no file")
+    if size_of(records) >= SMALLEST:
         return
     left = [path for part in ("words", "blocks") for path in own_files(state / part, PARTS[part])]
+    if size_of(log_):
+        left.append(log_)
     if left:
-        told = f"the file is missing, and {left[0].name} says that there were some"
-        found = f"{told}; e2fsck puts what it finds into lost+found"
-        raise RecordsDamaged(path=state / RECORDS, detail=found)
+        told = f"the file is {'empty' if records.exists() else 'missing'}"
+        found = f"{told}, and {left[0].name} says that there were some; e2fsck puts what it finds"
+        raise RecordsDamaged(path=records, detail=f"{found} into lost+found")
     log.info("there are no memories in %s yet", state)
 
 

@@ -60,8 +60,6 @@ DISK = "disk"
 TEXT = 1 << 19
 """Length of the texts that are stored after which what they left in memory is given back: pages
 of the embedder's table, 13 MB, and pieces of what was freed [characters]."""
-CATCH_UP_SECONDS = 0.001
-"""Time after which words and columns look whether a query waits [seconds]."""
 
 
 class MemoryStore:
@@ -238,13 +236,20 @@ class MemoryStore:
         try:
             ids, texts = [each.id for each in memories], [each.text for each in memories]
             self.terms.add_ahead(ids, texts, self.give_way)
-            while self.recall.follow(CATCH_UP_SECONDS):
-                self.give_way()
+            self.catch_up()
             self.semantic.seal_bulk()
         except NimadError:  # they are stored; a query tells what is wrong
             pass
         finally:
             self.recall.spare(0, 0)
+
+    def catch_up(self) -> None:
+        """Let words and columns learn of what was written, in steps between which queries go
+        first."""
+        last = self.records.value("SELECT max(id) FROM memories")
+        self.terms.follow_ahead(int(last or 0), self.give_way)
+        asked = self.query_priority.asked_lately
+        self.recall.follow(give_way=self.give_way, sparing=asked)
 
     def give_way(self) -> None:
         """Wait for the queries under way, a little: for long work for a client."""

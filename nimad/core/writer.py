@@ -27,8 +27,9 @@ DocumentName: TypeAlias = tuple[str, str]
 
 class Writer:
     """What a `MemoryStore` stores goes through here; `on_stored` is called after each commit with
-    the memories, `give_way` now and then before one, and `spare` (of `Recall`) right after that of
-    BULK memories and more, whose client is told only after `on_stored`."""
+    the memories, `give_way` now and then before one (and within one of BULK memories and more), and
+    `spare` (of `Recall`) right after that of BULK ones, whose client is told only after
+    `on_stored`."""
 
     def __init__(
         self,
@@ -105,6 +106,8 @@ class Writer:
             if embedder is not self._semantic.embedder:  # a rebuild swapped it meanwhile
                 _, rows = self._semantic.encode(texts)
             before = tx.last_change()
+            if len(memories) >= BULK:
+                tx.give_way = self._give_way
             added = add(tx)
             ids = [memory.id for memory in added]
             chosen = [places[id(memory)] for memory in added]

@@ -173,6 +173,8 @@ class Container:
         version is not in `oldest`..`newest`.
         """
         try:
+            if path.exists() and not path.is_file():  # a pipe would be waited for
+                raise FormatCorrupt(path=path, detail="it is no file")
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 head = _read_header(path, file, size, format_name)

@@ -26,6 +26,7 @@ import json
 import os
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -89,13 +90,14 @@ class GraphFiles:
         """End a swap that a crash cut short; remove a graph in the making, files of the engine
         that is not in use, and files that no seal of this version describes."""
         sweep_temporary(self.directory, FILES)
-        if self._new_seal.exists() and not self.new.exists():
-            self._finish_swap()
+        if self._new_seal.is_file() and not self.new.exists():
+            with suppress(GraphFailed):
+                self._finish_swap()
         serving = self.all() if self.seal() is not None else []
         for engine in ENGINES:
             for path in (*self.directory.glob(f"{engine}.db*"), *self._making(engine)):
                 if path not in serving:
-                    path.unlink()
+                    _remove(path)
 
     def _making(self, engine: str) -> list[Path]:
         return sorted(self.directory.glob(f"{engine}-new.db*"))
@@ -103,13 +105,13 @@ class GraphFiles:
     def sweep_new(self) -> None:
         """Remove a graph in the making."""
         for path in self._making(self.main.name.removesuffix(".db")):
-            path.unlink()
+            _remove(path)
 
     def drop(self) -> None:
         """Remove everything, of every engine."""
         for engine in ENGINES:
             for path in (*self.directory.glob(f"{engine}.db*"), *self._making(engine)):
-                path.unlink()
+                _remove(path)
         if self.directory.exists():
             fsync_dir(self.directory)
 
@@ -117,11 +119,13 @@ class GraphFiles:
 
     def seal(self) -> Seal | None:
         """What is known of the file; None when there is none of this version."""
+        if not (self._seal.is_file() and self.main.is_file()):  # a pipe would never end
+            return None
         try:
             found = Seal(**json.loads(self._seal.read_text("utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             return None
-        return found if found.version == VERSION and self.main.exists() else None
+        return found if found.version == VERSION else None
 
     def verify(self) -> None:
         """Read the file whole; raises GraphFailed when it is not what was sealed."""
@@ -151,8 +155,16 @@ class GraphFiles:
 
     def _finish_swap(self) -> None:
         fsync_dir(self.directory)
+        if self._seal.is_dir() and not self._seal.is_symlink():
+            raise GraphFailed(detail=f"{self._seal} is a directory")
         self._new_seal.rename(self._seal)
         fsync_dir(self.directory)
+
+
+def _remove(path: Path) -> None:
+    """Delete one of the files; a directory of that name is not nimad's."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
 
 
 def summary(path: Path) -> tuple[int, int]:

@@ -61,10 +61,10 @@ class BlockParams:
         """How many of a segment's rows are rescored for k results.
 
         For ten: 144 up to 50,000 rows, 181 of 100,000, 390 of a million, as far as `margin` lets
-        them; for a hundred six times as many.  To look closer is cheaper than to look further.
+        them; for a hundred four times as many.  To look closer is cheaper than to look further.
         """
         crowd = max(1.0, (rows / _CROWD) ** (1 / 3))
-        return max(self.candidates, int((8 * k + 64) * crowd))
+        return max(self.candidates, int((5 * k + 94) * crowd))
 
     def bounds(self, wanted: int, rows: int, k: int) -> Bounds:
         """Where a search of a segment without a filter ends sooner than at what is wanted."""

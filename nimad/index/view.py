@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
-from nimad.index.hot import Hot
+from nimad.index.hot import Hot, Part
 from nimad.index.kernels.contract import Bounds, Kernels, Marks
 from nimad.index.params import BlockParams
 from nimad.index.quantise import Ids, Query, Scores, cosines
@@ -30,7 +30,7 @@ from nimad.index.segment import Sealed, Segment
 
 Found = tuple[Ids, Scores]
 Step = tuple[Callable[[], Any], Callable[[Any], Found]]
-"""Work in a segment, and what makes of what it gave the nearest there."""
+"""Work in a segment or hot rows, and what makes of what it gave the nearest there."""
 
 _NO_IDS: Ids = np.zeros(0, np.int64)
 
@@ -192,16 +192,11 @@ class Search:
 
     def begin(self, view: View) -> BegunSearch:
         """Prepare the search of a view."""
-        return BegunSearch(self, view, [self._sealed(sealed) for sealed in view.sealed])
+        steps = [*map(self._sealed, view.sealed), *map(self._hot, view.hot)]
+        return BegunSearch(self, steps)
 
-    def finish(self, view: View, pieces: list[Found]) -> Found:
-        """The k best by (score descending, id ascending), of what was found in the segments."""
-        for part in view.hot:
-            slots = part.live() if self.allowed is None else part.slots_of(self.allowed)[0]
-            dots, norms = self.kernels.dots(part.chunk.rows, slots, self.query.values)
-            directed = norms > 0
-            scores = cosines(dots[directed], norms[directed], self.query)
-            pieces.append(best(part.chunk.ids[slots[directed]], scores, self.k))
+    def finish(self, pieces: list[Found]) -> Found:
+        """The k best by (score descending, id ascending), of what was found in the parts."""
         if len(pieces) == 1:
             return self._ordered(*pieces[0])
         ids = np.concatenate([_NO_IDS, *(ids for ids, _ in pieces)])
@@ -237,6 +232,17 @@ class Search:
         bounds = self.params.bounds(wanted, scored, self.k)
         return self._found(sealed.segment, sealed.marks, probes, wanted, bounds)
 
+    def _hot(self, part: Part) -> Step:
+        slots = part.live() if self.allowed is None else part.slots_of(self.allowed)[0]
+
+        def scored(made: tuple[NDArray[np.int32], NDArray[np.int32]]) -> Found:
+            dots, norms = made
+            directed = norms > 0
+            scores = cosines(dots[directed], norms[directed], self.query)
+            return best(part.chunk.ids[slots[directed]], scores, self.k)
+
+        return partial(self.kernels.dots, part.chunk.rows, slots, self.query.values), scored
+
     def _exact(self, segment: Segment, rows: Ids) -> Step:
         def scored(made: tuple[NDArray[np.int32], NDArray[np.int32]]) -> Found:
             return best(segment.ids_at(rows), cosines(*made, self.query), self.k)
@@ -263,8 +269,8 @@ class BegunSearch:
     """A search that is prepared: `work` is what takes most of its time, and may be done by any
     thread, mostly without the interpreter's lock; then `result` tells what it found."""
 
-    def __init__(self, search: Search, view: View, steps: Sequence[Step]) -> None:
-        self._search, self._view, self._steps = search, view, steps
+    def __init__(self, search: Search, steps: Sequence[Step]) -> None:
+        self._search, self._steps = search, steps
 
     def work(self) -> list[Any]:
         """Do it; what it gave is for `result`."""
@@ -273,7 +279,7 @@ class BegunSearch:
     def result(self, made: list[Any]) -> Found:
         """The k best; to be asked once."""
         pieces = [found(one) for (_, found), one in zip(self._steps, made, strict=True)]
-        return self._search.finish(self._view, pieces)
+        return self._search.finish(pieces)
 
 
 def best(ids: Ids, scores: Scores, k: int) -> Found:

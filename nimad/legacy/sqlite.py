@@ -48,12 +48,12 @@ MAX_LAYERS = 32
 
 
 class LegacyGraph(Closing):
-    """A snapshot, open for reading.  Used by one thread at a time."""
+    """A snapshot, open for reading by its `reader`.  Used by one thread at a time."""
 
     zone: tzinfo = UTC
 
     def __init__(self, reader: RowReader, shape: Shape) -> None:
-        self._reader, self.shape = reader, shape
+        self.reader, self.shape = reader, shape
         edges, turns = shape.edges, shape.turns
         self._more_of_edges = _unmodelled(edges, EDGE_COLUMNS)
         self._more_of_turns = _unmodelled(turns, TURN_COLUMNS)
@@ -73,7 +73,7 @@ class LegacyGraph(Closing):
 
     def close(self) -> None:
         """Close the file."""
-        self._reader.close()
+        self.reader.close()
 
     @property
     def schema(self) -> int:
@@ -125,7 +125,7 @@ class LegacyGraph(Closing):
     def raw_rows(self, kind: str, after: int | None, limit: int) -> list[tuple[int, Row | str]]:
         """As `nodes`, but (id, the row itself or why SQLite could not hand it over) of a kind."""
         table, stored, columns = self._tables[kind]
-        return self._reader.page(table, stored, columns, after, limit) if columns else []
+        return self.reader.page(table, stored, columns, after, limit) if columns else []
 
     def survey(self) -> Totals:
         """Count what it holds by reading every row once: damage shows before anything comes over.
@@ -187,7 +187,7 @@ class Overlay(LegacyGraph):
     def __init__(
         self, snapshot: LegacyGraph, later: Iterable[tuple[str, int, Row]], alone: bool = False
     ) -> None:
-        super().__init__(snapshot._reader, snapshot.shape)
+        super().__init__(snapshot.reader, snapshot.shape)
         self.zone = snapshot.zone
         self._snapshot, self._alone = snapshot, alone
         self._rows: dict[str, dict[int, Row]] = {kind: {} for kind in self._tables}

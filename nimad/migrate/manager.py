@@ -181,7 +181,7 @@ class MigrationManager:
         compared, total = 0, max(1, source.total)
         told = self._store.under_way.tell("migrate.verify", lambda: compared / total)
         with Run.of(self._store, source, self._log) as run, told:
-            comparison = Comparison(self._store, source, run.graph())
+            comparison = Comparison(self._store, source, run.graph(), run.give_way)
             for done in comparison.steps():
                 compared = done
                 if self.worker.stopping.is_set():

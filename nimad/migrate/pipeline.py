@@ -146,8 +146,11 @@ class Pipeline:
             try:
                 if self._steps is None:
                     self._steps = self._all_stages(self.run)
+                self.run.give_way()
                 with heap.without_cycles():
                     next(self._steps, None)
+                    if self.run.spares:  # else the next query would have to
+                        self._store.catch_up()
             except BaseException:
                 self._steps = None
                 self.run.close()

@@ -28,6 +28,7 @@ from nimad.migrate.log import MigrationLog, progress_line
 from nimad.model import COUNTED_STAGES, Stage
 from nimad.store import source_delta, sources
 from nimad.store.sources import Source
+from nimad.store.transaction import Transaction
 from nimad.times import find_zone, local_zone
 
 WEIGHTS = dict(zip(COUNTED_STAGES, (0.25, 0.35, 0.15, 0.25), strict=True))
@@ -130,6 +131,8 @@ class Run(Closing):
     progress: Progress = field(default_factory=Progress)
     _graph: LegacySource | None = None
     _stage: Stage | None = None
+    _hidden: tuple[int, int] = (0, 0)
+    """The changes above one up to another are all of this run."""
 
     @classmethod
     def of(cls, store: MemoryStore, source: Source, log: MigrationLog) -> Run:
@@ -172,17 +175,38 @@ class Run(Closing):
         source = self.source()
         graph = open_snapshot(source.kind, snapshots.path_of(self.store, source), zone_of(source))
         rows = source_delta.rows(self.store.records, source.id)
-        if not isinstance(graph, LegacyGraph) or not (rows or alone):
+        if not isinstance(graph, LegacyGraph):
+            return graph
+        graph.reader.give_way = self.give_way
+        if not (rows or alone):
             return graph
         return Overlay(graph, rows, alone)
 
     def give_way(self) -> None:
-        """Let queries go first, when this work can wait."""
-        if self.gated:
-            self.store.query_priority.yield_to_queries()
+        """Let queries go first."""
+        self.store.query_priority.yield_to_queries()
+
+    def hide(self, tx: Transaction) -> None:
+        """A query need not have what this transaction adds: `MemoryStore.catch_up` shows it, in
+        steps, and what is left the next query when the run is over."""
+        before = tx.last_change()
+
+        def hidden() -> None:
+            after, last = self._hidden
+            self._hidden = after if last == before else before, self.store.records.head()
+            self.store.recall.spare(*self._hidden)
+
+        tx.after_commit(hidden)
+
+    @property
+    def spares(self) -> bool:
+        """Whether queries are to notice nothing: this work can wait, or somebody asks."""
+        return self.gated or self.store.query_priority.asked_lately
 
     def close(self) -> None:
-        """Let go of the snapshot."""
+        """Let go of the snapshot, and hide nothing any more."""
+        self._hidden = (0, 0)
+        self.store.recall.spare(0, 0)
         if self._graph is not None:
             self._graph.close()
             self._graph = None

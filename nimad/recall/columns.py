@@ -19,6 +19,7 @@ from nimad.index.kernels.contract import Parted
 from nimad.index.kernels.loader import load_kernels
 from nimad.index.rowsets import distinct
 from nimad.model import FIELDS
+from nimad.recall.late_order import LateOrder
 from nimad.recall.narrow import MOST_CODED, Coded, Ids, Table, Times, any_of, code_type
 from nimad.recall.subjects import Subjects
 from nimad.text import common_bytes
@@ -160,6 +161,7 @@ class Columns:
         self._ends: dict[int, int] | None = {}
         self.mapped = 0
         self._order: NDArray[np.uint32] | None = None
+        self._late = LateOrder()
         self._written: set[str] = set()
         self._first = self._base = 0
         self._every_id: Rows | None = None
@@ -277,6 +279,7 @@ class Columns:
         self._store = {name: array[kept] for name, array in self._store.items()}
         self._store["id"] = ids
         self.mapped, self._order = 0, None
+        self._late.clear()
         for name in ("before", "after"):
             self._store[name] = place[self._store[name]]
         self.count, self.dead = len(kept), 0
@@ -334,6 +337,7 @@ class Columns:
         self._first, self._base = packed.first, packed.base
         self.count = self.mapped = packed.count
         self._sessions, self._order = packed.sessions, packed.order
+        self._late.clear()
         self._ends, self._written = None, set()
         self._show_rows()
 
@@ -438,14 +442,18 @@ class Columns:
     def _with_prints(self, prints: NDArray[np.int64]) -> Rows:
         """int64[m], ascending: the rows with one of some fingerprints.
 
-        Mapped rows are found by their order, others are looked at one by one.
+        Of many, most are found by their order, those that came last are looked at one by one.
         """
-        order = self._order
-        if order is None or self.count < _SCANNED:
+        if self.count < _SCANNED:
             return np.flatnonzero(any_of(self.print, prints))
-        count = len(order)
-        spans = load_kernels().seek(self.print, order, prints).tolist()
-        found: list[NDArray[Any]] = [order[first:end] for first, end in spans if first < end]
+        found: list[NDArray[Any]] = []
+        count = 0
+        mapped = [] if self._order is None else [self._order]
+        late = self._late.of(self.print, sum(map(len, mapped)))
+        for order in (*mapped, late) if len(late) else mapped:
+            count += len(order)
+            spans = load_kernels().seek(self.print, order, prints).tolist()
+            found += [order[first:end] for first, end in spans if first < end]
         if count < self.count:
             found.append(np.flatnonzero(any_of(self.print[count:], prints)) + count)
         if not found:

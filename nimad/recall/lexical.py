@@ -225,8 +225,8 @@ class _Sums:
 
     def add_term(self, term: str, question: ParsedQuery, *, held: bool) -> None:
         """Look up who holds a term, to be weighed together with the others."""
-        rows, counts = self._holders(term) if held else _NOBODY
-        self.holders[term] = rows
+        found = self._holders(term) if held else _NOBODY
+        self.holders[term] = rows = found[0]
         rarity = self._rarity(len(rows)) * question.factors.get(term, 1.0)
         if not len(rows):
             if term not in question.met:
@@ -238,9 +238,9 @@ class _Sums:
                         self.told.append((alike, share * question.factors.get(term, 1.0)))
                         self.alike.setdefault(term, alike[0])
         elif term in question.dated:
-            self.told_dated.append(((rows, counts), rarity))
+            self.told_dated.append((found, rarity))
         else:
-            self.told.append(((rows, counts), rarity))
+            self.told.append((found, rarity))
             self.best.append(rarity)
 
     def _alike(self, term: str, *, compound: bool) -> list[tuple[Numbers, Counts]]:

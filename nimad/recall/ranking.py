@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "meaning", "words")
 
-_FOLLOW_ROWS = 200
-"""New memories or changes taken over between two queries: 2 ms."""
+_FOLLOW_ROWS, _SPARING_ROWS = 200, 64
+"""New memories or changes taken over between two queries, and where somebody asks: 2 and .7 ms."""
 
 
 class Recall:
@@ -112,18 +112,27 @@ class Recall:
         word_pattern(ascii_only=False)
         self.query("warm up", 1, "hybrid", Filter())
 
-    def follow(self, seconds: float = math.inf) -> bool:
+    def follow(
+        self,
+        seconds: float = math.inf,
+        give_way: Callable[[], object] = lambda: None,
+        *,
+        sparing: bool = False,
+    ) -> bool:
         """Take over what was written up to now, in steps: then the next query need not.  Call it
         after writing many memories; queries are answered between the steps.
 
-        Begins no step after some `seconds`; True where something is left then.
+        Calls `give_way` before each step, which is shorter when `sparing`, and begins none after
+        some `seconds`; True where something is left then.
         """
         head, end = self._records.head(), time.monotonic() + seconds
+        rows = _SPARING_ROWS if sparing else _FOLLOW_ROWS
         while self._columns.seen < head:
             if time.monotonic() > end:
                 return True
+            give_way()
             with self._lock.exclusive():
-                self._follower.sync(_FOLLOW_ROWS)
+                self._follower.sync(rows)
         return False
 
     def spare(self, after: int, last: int) -> None:

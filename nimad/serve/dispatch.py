@@ -8,12 +8,14 @@ raises becomes an error reply; anything but a NimadError is a bug and is logged 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 from nimad.disk.failures import disk_errors, missing
@@ -43,7 +45,8 @@ MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 
 class Dispatcher:
     """Answers requests; lives on one event loop.  `before` is called on the loop when a verb
-    begins, `after` when it has answered: the daemon registers its callbacks there."""
+    begins, `after` when it has answered: the daemon registers its callbacks there.  Work in the
+    background is to wait within `first`, from when a reading verb came until its reply is sent."""
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
         self._verbs = {verb.name: verb for verb in verbs}
@@ -58,6 +61,7 @@ class Dispatcher:
         self._waiting: dict[Job, str] = {}
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
+        self.first: AbstractContextManager[object] = contextlib.nullcontext()
         self.requests = 0  # of clients; a query to oneself is none
         self.counts = RequestCounts()
 
@@ -90,16 +94,19 @@ class Dispatcher:
             name = verb.name
             self.before(verb)
             kind = "read" if verb.access == "read" else "write"
-            lane = self._lanes["lengthy" if is_lengthy(verb.name, found.params) else kind]
-            job = lane.submit(peer.uid, partial(self._perform, verb, found, peer, frame.fds))
-            self._waiting[job] = verb.name
-            try:
-                reply: bytes
-                reply, outcome = await job.outcome  # Busy when `abandon` gives up on it
-            finally:
-                del self._waiting[job]
-                if job.began is None:
-                    close_all(frame.fds)
+            kind = "lengthy" if is_lengthy(verb.name, found.params) else kind
+            with self._going_first(verb.watching or kind != "read"):
+                job = self._lanes[kind].submit(
+                    peer.uid, partial(self._perform, verb, found, peer, frame.fds)
+                )
+                self._waiting[job] = verb.name
+                try:
+                    reply: bytes
+                    reply, outcome = await job.outcome  # Busy when `abandon` gives up on it
+                finally:
+                    del self._waiting[job]
+                    if job.began is None:
+                        close_all(frame.fds)
         except NimadError as error:
             close_all(frame.fds)
             reply, outcome = protocol.error_reply(found.id, error), error.code
@@ -107,6 +114,18 @@ class Dispatcher:
             self.after(verb)
         self.counts.note(name, outcome, time.perf_counter() - began)
         return None if found.notification else reply
+
+    @contextlib.contextmanager
+    def _going_first(self, waits: bool) -> Iterator[None]:
+        """See `first`; a verb that `waits` does not go first.  The loop ends it: the reply, which
+        is sent before the loop takes its next turn, needs the interpreter once more."""
+        if not waits:
+            self.first.__enter__()
+        try:
+            yield
+        finally:
+            if not waits:
+                asyncio.get_running_loop().call_soon(self.first.__exit__, None, None, None)
 
     async def self_query(self) -> bool:
         """Ask for a ping past all queues; True when it came, and no reading verb hangs."""

@@ -15,8 +15,8 @@ from nimad.store.records import Records
 from nimad.store.relations import LABEL
 from nimad.store.schema import last_number
 
-PAGE = 2000
-"""Lines handed over at a time [rows]."""
+PAGE = 200
+"""Lines handed over at a time, between which queries go first: 0.5 ms [rows]."""
 KINDS = {"memory": "memories", "turn": "turns", "relation": "relations"}
 
 MEMORIES = (

@@ -27,6 +27,8 @@ ROLE_BITS = {role: 1 << place for place, role in enumerate(TURN_ROLES)}
 """What `turns.gone` is the sum of: the roles whose memories were forgotten."""
 CHUNK = 500
 """Names in one IN (...) list."""
+MANY = 64
+"""Rows of one statement between two calls of `give_way`: 0.5 ms."""
 
 NAMED = {
     "memories": rows.INTERNED_COLUMNS,
@@ -78,6 +80,7 @@ class Transaction:
     Attributes:
         joins: others have written in it already, whom nothing here may disturb.
         error: what kept it from being committed, or `after_commit` from being done.
+        give_way: is called between statements where there are many.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Transaction:
     ) -> None:
         self.connection, self.joins = connection, joins
         self.error: BaseException | None = None
+        self.give_way: Callable[[], object] = lambda: None
         self._names = names
         self._after: list[Callable[[], None]] = []
 
@@ -111,7 +115,10 @@ class Transaction:
 
     def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each row of parameters."""
-        self.connection.executemany(sql, parameters)
+        every = iter(parameters)
+        while part := [*islice(every, MANY)]:
+            self.connection.executemany(sql, part)
+            self.give_way()
 
     def last_change(self) -> int:
         """The number of the last change so far."""
@@ -188,16 +195,15 @@ class Transaction:
     def _insert(self, made: Iterator[Row]) -> None:
         while part := [*islice(made, rows.TOGETHER[0])]:
             while part:
+                self.give_way()
                 size = next(size for size in rows.TOGETHER if size <= len(part))
                 self.execute(*rows.insert(part[:size]))
                 part = part[size:]
 
     def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
         """The documents of these namespaces and keys: (id, when it was created)."""
-        sql = (
-            "SELECT id, created FROM memories WHERE key = ?"
-            " AND namespace = (SELECT id FROM names WHERE name = ?)"
-        )
+        sql = "SELECT id, created FROM memories WHERE key = ?"
+        sql += " AND namespace = (SELECT id FROM names WHERE name = ?)"
         found = {name: self.rows(sql, (name[1], name[0])) for name in names}
         return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
@@ -216,6 +222,7 @@ class Transaction:
             else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
             for m in memories
         ]
+        self.give_way()
         wanted = dict.fromkeys(key for key in keys if key is not None)
         names = list(dict.fromkeys(key[0] for key in wanted))
         ids: dict[TurnKey, int] = {}
@@ -264,14 +271,13 @@ class Transaction:
         """
         known = self._turns_named({turn.name for turn, _, _ in turns}, source)
         firsts = [next(filter(None, turn.members), 0) for turn, _, _ in turns]
-        sql = (
-            "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0)"
-            " FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-        )
+        sql = "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0)"
+        sql += " FROM memories WHERE id IN (SELECT value FROM json_each(?))"
         scopes = {number: scope for number, *scope in self.rows(sql, (json.dumps(firsts),))}
         ids: list[int] = []
         made: list[rows.Row] = []
         for (turn, key, extra), first in zip(turns, firsts, strict=True):
+            self.give_way()
             here = known.setdefault(turn.name, [])
             number = self._turn_of_source(turn.name, key, source, scopes.get(first), here)
             packed = json.dumps(extra, ensure_ascii=False) if extra else None
@@ -288,10 +294,8 @@ class Transaction:
     def _turns_named(self, names: Iterable[str], source: int) -> dict[str, list[_StoredTurn]]:
         """The turns of a source by their names, in the order of ids."""
         known: dict[str, list[_StoredTurn]] = {}
-        sql = (
-            "SELECT name, id, listed, source_key, namespace, conversation, session FROM turns"
-            " WHERE source = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY id"
-        )
+        sql = "SELECT name, id, listed, source_key, namespace, conversation, session FROM turns"
+        sql += " WHERE source = ? AND name IN (SELECT value FROM json_each(?)) ORDER BY id"
         for name, number, listed, key, *scope in self.rows(sql, (source, json.dumps([*names]))):
             known.setdefault(name, []).append(_StoredTurn(number, bool(listed), key, scope))
         return known

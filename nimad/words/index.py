@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,17 +32,17 @@ LISTED, LISTED_TERMS = 512, 20_000
 become a segment [memories], [terms]."""
 BULK = 64
 """Memories that come together from which on they are no lists first [memories]."""
-CUT = 256
-"""Memories of a bulk that are cut into words between two looks whether a query waits: 3 ms
+CUT = 64
+"""Memories of a bulk that are cut into words between two looks whether a query waits: 0.5 ms
 [memories]."""
 JOINED = 16
 """Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one: where memories
 are short, they are written to a file before there are so many."""
 POSTINGS_KEPT = 600_000
 """Postings kept of the terms that were asked last, until a rest, at least: 4 MB [postings]."""
-KEPT_SHARE = 2
-"""Postings kept for each memory where that is more: 12 MB for a million of them, of whose postings
-200 questions ask more than POSTINGS_KEPT [postings]."""
+KEPT_SHARE = 3
+"""Postings kept for each memory where that is more: 18 MB for a million of them, of whose postings
+200 questions ask 4,000,000 different ones [postings]."""
 PLACES_KEPT = 1024
 """Terms whose places in the segments are remembered [terms]."""
 
@@ -77,8 +77,8 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept: dict[str, Rows] = {}
-        """What segments have of terms."""
+        self._kept = OrderedDict[str, Rows]()
+        """What segments have of terms, those that were asked last behind the others."""
         self._kept_size = 0
         self._layout = -1
         self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
@@ -123,6 +123,7 @@ class TermIndex:
         """Read what came up to an id and is not here yet."""
         with self._adding:
             self._follow(last)
+        self._join()
 
     def _follow(self, last: int) -> None:
         while self.complete and self.seen < last:
@@ -146,7 +147,17 @@ class TermIndex:
             if len(cut.held) > LISTED - CUT or cut.size >= LISTED_TERMS or end == len(ids):
                 give_way()
                 self._add_cut(ids[start:end], texts[start:end], cut)
+                self._join(give_way)
                 cut, start = CutTexts(), end
+
+    def follow_ahead(self, last: int, give_way: Callable[[], object]) -> None:
+        """Read what came up to an id and is not here yet, as `add_ahead` takes it."""
+        while self.complete and self.seen < last:
+            give_way()
+            page = texts_between(self._records, self.seen, last)
+            if not page:
+                break
+            self.add_ahead([number for number, _ in page], [text for _, text in page], give_way)
 
     def _add_cut(self, ids: Sequence[int], texts: Sequence[str], cut: CutTexts) -> None:
         with self._adding:
@@ -172,7 +183,9 @@ class TermIndex:
         Returns how many words each has.
         """
         with self._adding:
-            return self._add_texts(ids, texts)
+            lengths = self._add_texts(ids, texts)
+        self._join()
+        return lengths
 
     def _add_texts(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
         lengths = np.zeros(len(ids), np.int64)
@@ -200,15 +213,17 @@ class TermIndex:
 
     def _take(self, late: list[_Listed]) -> None:
         """Put memories into the tail: few into the lists, many become a segment at once."""
-        with self._lock:
-            if len(late) >= BULK:
-                self._freeze()
-                self._listed = late
-                self._listed_terms = sum(len(terms) for _, terms, _ in late)
-                self._freeze()
-            else:
+        if len(late) < BULK:
+            with self._lock:
                 for each in late:
                     self._list(*each)
+            return
+        made = _segment_of(late)  # without the lock, for which queries wait
+        with self._lock:
+            self._freeze()
+            self._show(made)
+        if sum(len(terms) for _, terms, _ in late) >= LISTED_TERMS:
+            heap.give_back()
 
     def _list(self, number: int, terms: Sequence[str], length: int) -> None:
         """Put a memory into the lists; to be called with the lock."""
@@ -222,30 +237,35 @@ class TermIndex:
     def _freeze(self) -> None:
         """Make a segment in memory of the lists; to be called with the lock."""
         if self._listed:
-            ids, terms, lengths = zip(*self._listed, strict=True)
-            made = writer.in_memory(writer.of_texts(ids, terms, lengths))
             large = self._listed_terms >= LISTED_TERMS
+            made = _segment_of(self._listed)
             self._listed, self._lists, self._listed_terms = [], {}, 0
-            del ids, terms, lengths
+            self._show(made)
             if large:  # of so many terms pieces stay: 12 MB in a run of long Chinese texts
                 heap.give_back()
-            self._show(made)
 
-    def _show(self, made: Segment) -> None:
-        """Put a segment into the tail, behind the others; to be called with the lock, and with
-        nothing in the lists."""
-        self._frozen = (*self._frozen, made)
+    def _show(self, *made: Segment, of: int = 0) -> None:
+        """Put segments behind those of the tail, in place of the last `of`; to be called with the
+        lock."""
+        self._frozen = (*self._frozen[: len(self._frozen) - of], *made)
+        self._places.clear()
+        self._forget()
+
+    def _join(self, give_way: Callable[[], object] = lambda: None) -> None:
+        """Make one segment of the last ones of the tail, where these are many and small: without a
+        lock that queries or other writers wait for."""
         small = self._frozen[self._held :][-JOINED:]
-        if len(small) == JOINED and all(
+        if len(small) < JOINED or not all(
             # those made of lists
             each.documents <= LISTED and each.postings <= LISTED_TERMS
             for each in small
         ):
-            every = np.concatenate([segment.ids for segment in small])
-            joined = writer.in_memory(writer.of_segments(small, every))
-            self._frozen = (*self._frozen[:-JOINED], joined)
-        self._places.clear()
-        self._forget()
+            return
+        every = np.concatenate([segment.ids for segment in small])
+        joined = writer.in_memory(writer.of_segments(small, every, give_way))
+        with self._lock:
+            if self._frozen[self._held :][-JOINED:] == small:  # else others were faster
+                self._show(joined, of=JOINED)
 
     def freeze(self) -> tuple[Segment, ...]:
         """The tail as segments in memory, in the order of ids; none of them is made one with
@@ -322,7 +342,10 @@ class TermIndex:
                 self._forget()
         found, late = self._find(term)
         kept = self._kept.get(term)
-        if kept is None:
+        if kept is not None:
+            with suppress(KeyError):  # another query may have made room meanwhile
+                self._kept.move_to_end(term)
+        else:
             kept = Postings(self._read_rows(found, ids, several=beginning(term) is not None))
             if not any(segment.last > ids[-1] for segment, _ in found):
                 self._keep(term, kept, max(POSTINGS_KEPT, KEPT_SHARE * len(ids)))
@@ -344,7 +367,7 @@ class TermIndex:
                 self._kept[term] = rows
                 self._kept_size += len(rows[0]) + 64
             while self._kept_size > most:
-                oldest = self._kept.pop(next(iter(self._kept)))
+                _, oldest = self._kept.popitem(last=False)
                 self._kept_size -= len(oldest[0]) + 64
 
     def _read_rows(
@@ -379,7 +402,7 @@ class TermIndex:
 
     def _forget(self) -> None:
         """The postings that are kept are old, or too many."""
-        self._kept, self._kept_size = {}, 0
+        self._kept, self._kept_size = OrderedDict(), 0
 
     def holders(self, term: str) -> int:
         """How many memories hold a term, forgotten ones, too; cheaper than to read which.
@@ -413,3 +436,9 @@ class TermIndex:
             if len(self._places) > PLACES_KEPT:
                 self._places.popitem(last=False)
         return found, late
+
+
+def _segment_of(listed: Sequence[_Listed]) -> Segment:
+    """A segment in memory of some memories."""
+    ids, terms, lengths = zip(*listed, strict=True)
+    return writer.in_memory(writer.of_texts(ids, terms, lengths))

@@ -190,7 +190,7 @@ def test_nothing_that_the_file_brings_along_runs(source: Path, tmp_path: Path) -
     with LegacyGraph.open(snapshot(source, tmp_path)) as graph:
         assert "huge" not in graph.shape.nodes
         assert graph.survey().nodes == 30
-        connection = graph._reader._connection
+        connection = graph.reader._connection
         with pytest.raises(sqlite3.OperationalError):
             connection.execute("DELETE FROM memory_nodes")
         with pytest.raises(sqlite3.OperationalError):

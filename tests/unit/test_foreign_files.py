@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
+import shutil
+import socket
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,8 +22,10 @@ from nimad.core import maintenance, status
 from nimad.core.state_directory import PARTS
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import TEMPORARY
+from nimad.errors import RecordsDamaged, StateUnusable
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
+from nimad.recall import columns_cache
 
 CONFIG = Config().replace(**{"graph.engine": "none"})
 NAMES = (
@@ -123,3 +130,96 @@ def test_what_may_not_be_read_is_not_counted(
         store.remember_many([Memory("Maya planted basil")])
         assert status.disk(store)["total"] > 0
         assert [each for each in check(store) if each.severity != "note"] == []
+
+
+def bind(path: Path) -> None:
+    """A socket; its address may have 107 bytes, so it is told from its directory."""
+    with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(path.parent):
+        one.bind(path.name)
+
+
+IN_PLACE: dict[str, Callable[[Path], object]] = {
+    "a directory": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a socket": bind,
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+}
+PROJECTED = [
+    "words/wds-00000001.nsw",
+    "blocks/seg-00000001.nsb",
+    "columns.nrc",
+    *("graph/ladybug.db", "graph/ladybug.db.seal", "graph/ladybug-new.db.seal"),
+]
+GRAPH = Config()
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory with a file of each projection, after a clean end."""
+    state = tmp_path_factory.mktemp("used") / "state"
+    with pytest.MonkeyPatch.context() as patch, closing(MemoryStore.open(state, GRAPH)) as store:
+        patch.setattr(columns_cache, "KEEP_ROWS", 20)
+        store.remember_many([Memory(f"Maya planted basil, row {n}") for n in range(40)])
+        maintenance.rebuild(store, "all")
+        maintenance.finish(store)
+    (state / PROJECTED[-1]).touch()
+    assert [name for name in PROJECTED if not (state / name).is_file()] == []
+    return state
+
+
+@pytest.mark.parametrize("kind", IN_PLACE)
+@pytest.mark.parametrize("name", PROJECTED)
+def test_what_is_no_file_in_the_place_of_a_projections_is_not_fatal(
+    used: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(used, state)
+    (state / name).unlink()
+    IN_PLACE[kind](state / name)
+    with closing(MemoryStore.open(state, GRAPH)) as store:
+        assert status.describe(store)["memories"] == 40
+        check(store)
+        maintenance.finish(store)
+        assert store.query("basil in row 17").hits
+        assert store.forget([18], purge=True).purged
+
+
+@pytest.mark.parametrize("kind", ["a directory", "a pipe", "a socket", "a link to a device"])
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+def test_what_is_no_file_in_the_place_of_the_records_is_refused(
+    used: Path, tmp_path: Path, end: str, kind: str
+) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(used, state)
+    path = state / f"records.sqlite{end}"
+    path.unlink(missing_ok=True)
+    IN_PLACE[kind](path)
+    with pytest.raises(StateUnusable, match=re.escape(f"{path.name} is no file")):
+        MemoryStore.open(state, GRAPH)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"S", b"SQLite format 3\0"])
+@pytest.mark.parametrize("left", ["words", "blocks", "log"])
+def test_records_that_are_empty_or_gone_are_no_new_store(
+    used: Path, tmp_path: Path, content: bytes | None, left: str
+) -> None:
+    """Also where only their log is left: SQLite deletes the log of an empty database."""
+    state = tmp_path / "state"
+    shutil.copytree(used, state)
+    records, log = state / "records.sqlite", state / "records.sqlite-wal"
+    records.unlink()
+    if content is not None:
+        records.write_bytes(content)
+    for part in {"words", "blocks"} - {left}:
+        shutil.rmtree(state / part)
+    if left == "log":
+        log.write_bytes(b"pages")
+    with pytest.raises(RecordsDamaged, match="missing" if content is None else "empty"):
+        MemoryStore.open(state, GRAPH)
+    assert left != "log" or log.read_bytes() == b"pages"
+    shutil.rmtree(state)
+    state.mkdir()
+    records.write_bytes(b"")  # a first start that a power cut ended
+    work(state)

@@ -17,7 +17,7 @@ from nimad.core import maintenance
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Memory
 from nimad.recall import columns as columns_module
-from nimad.recall import columns_cache
+from nimad.recall import columns_cache, late_order
 from nimad.recall.columns import KIND, Columns
 from nimad.recall.columns_cache import Saved
 from nimad.recall.columns_follower import ColumnsFollower
@@ -261,20 +261,37 @@ def check_columns(store: MemoryStore) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 400), later=st.integers(0, 5))
-def test_fingerprints_are_found_in_their_order(seed: int, count: int, later: int) -> None:
-    """Evenly spread ones, the same ones many times, and those that came after the file."""
+@given(
+    seed=st.integers(0, 2**32),
+    mapped=st.integers(0, 400),
+    parts=st.lists(st.integers(0, 60), max_size=4),
+)
+def test_fingerprints_are_found_in_their_order(seed: int, mapped: int, parts: list[int]) -> None:
+    """Evenly spread ones, the same ones many times, and those that came after the file, at once or
+    one after the other; and after rows were taken out."""
     rng = np.random.default_rng(seed)
-    prints = rng.integers(-(2**63), 2**63 - 1, count + later)
+    prints = rng.integers(-(2**63), 2**63 - 1, 1 + mapped + sum(parts))
     prints[rng.random(len(prints)) < rng.random()] = rng.choice([0, prints[0], 2**63 - 1, -(2**63)])
-    columns = Columns()
-    columns.append({"id": np.arange(1, len(prints) + 1), "print": prints})
-    columns._order = np.argsort(prints[:count], kind="stable").astype(np.uint32)
     asked = np.unique(np.append(rng.choice(prints, 5), rng.integers(-(2**63), 2**63 - 1, 3)))
+    columns = Columns()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns_module, "_SCANNED", 0)
+        patch.setattr(late_order, "LATE", 8)
+        for count in (1 + mapped, *parts):
+            some = prints[columns.count : columns.count + count]
+            ids = np.arange(columns.count, columns.count + count) + 1
+            columns.append({"id": ids, "print": some, "alive": np.ones(count, np.bool_)})
+            if mapped and columns._order is None:
+                columns._order = np.argsort(some, kind="stable").astype(np.uint32)
+            found = columns._with_prints(asked)
+            here = prints[: columns.count]
+            assert found.tolist() == np.flatnonzero(np.isin(here, asked)).tolist()
+        columns.mark_dead(np.arange(0, len(prints), 3))
+        columns.compact()
+        columns.append({"id": np.array([5000]), "print": prints[:1]})
+        left = np.append(np.delete(prints, np.arange(0, len(prints), 3)), prints[:1])
         found = columns._with_prints(asked)
-    assert found.tolist() == np.flatnonzero(np.isin(prints, asked)).tolist()
+        assert found.tolist() == np.flatnonzero(np.isin(left, asked)).tolist()
 
 
 @pytest.mark.parametrize("more", [0, 20_000], ids=["as mapped", "grown beyond the room"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -77,10 +77,10 @@ def test_words_made_anew_do_not_make_the_next_query_read_all(
     before = store.query(asked, k=20, now=1).hits
     assert before
 
-    def read_again(text: str) -> int:
-        raise AssertionError(f"{text} was read again")
+    def read_again(texts: Sequence[str]) -> NoReturn:
+        raise AssertionError(f"{texts} were read again")
 
-    monkeypatch.setattr(columns_follower, "fingerprint", read_again)
+    monkeypatch.setattr(columns_follower, "fingerprints", read_again)
     store.words.rebuild()
     assert store.query(asked, k=20, now=1).hits == before
     monkeypatch.undo()

@@ -1,0 +1,202 @@
+"""Questions go before a migration: it waits while one is asked, whoever asked for it, and none has
+to take over what the migration has just written."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nimad.core import query_priority
+from nimad.core.query_priority import QueryPriority
+from nimad.core.store import MemoryStore
+from nimad.migrate.manager import MigrationManager
+from nimad.model import Memory, Stage
+from nimad.serve.access import Access
+from nimad.serve.dispatch import MYSELF, Dispatcher
+from nimad.serve.frames import Frame
+from nimad.serve.verbs import Call, Verb
+from nimad.store import sources
+from tests.legacy import stores
+from tests.legacy.moving import attach, opened
+from tests.threads import PATIENCE, Background
+
+ROWS = 200
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return stores.small_store(tmp_path / "graph.sqlite", count=ROWS)
+
+
+@contextmanager
+def moving(
+    tmp_path: Path, source: Path, **settings: Any
+) -> Iterator[tuple[MemoryStore, MigrationManager]]:
+    with opened(tmp_path / "state", migration__batch_size=ROWS, **settings) as (store, manager):
+        attach(manager, source, strategy="full")
+        yield store, manager
+
+
+def step(store: MemoryStore, manager: MigrationManager) -> Stage:
+    """Do a batch; the stage after it."""
+    manager._pipeline.advance(sources.due_sources(store.records)[0])
+    return sources.all_sources(store.records)[0].stage
+
+
+def test_a_full_migration_waits_in_the_middle_of_a_batch_while_a_question_is_answered(
+    source: Path, tmp_path: Path
+) -> None:
+    with moving(tmp_path, source) as (store, manager):
+        priority, waits, asked = store.query_priority, threading.Event(), threading.Event()
+        real = priority.yield_to_queries
+
+        def held(longest: float = query_priority.LONGEST_PAUSE) -> None:
+            if store.records._commits._lock.depth and not asked.is_set():
+                waits.set()  # within the transaction
+                assert asked.wait(PATIENCE)
+            real(longest)
+
+        priority.yield_to_queries = held  # type: ignore[method-assign]
+        with Background(step, store, manager):
+            assert waits.wait(PATIENCE)
+            assert store.query("number 7").hits == []  # nothing is committed yet
+            asked.set()
+        assert store.records.counts()["memories"] == ROWS
+
+
+def test_no_stage_of_a_full_migration_goes_on_for_long_without_a_look(
+    source: Path, tmp_path: Path
+) -> None:
+    looks: dict[Stage, int] = {}
+    with moving(tmp_path, source, graph__engine="ladybug") as (store, manager):
+        now = Stage.ATTACHED
+
+        def look(longest: float = 0.0) -> None:
+            looks[now] = looks.get(now, 0) + 1
+
+        store.query_priority.yield_to_queries = look  # type: ignore[method-assign]
+        while sources.due_sources(store.records):
+            now = step(store, manager)
+    least = {Stage.ATTACHED: ROWS // 16, Stage.COPIED: 4, Stage.ENCODED: 8}
+    assert all(looks[stage] >= number for stage, number in least.items()), looks
+    assert looks[Stage.LINKED] >= ROWS // 32 + ROWS // 16, looks
+
+
+def test_a_question_need_not_take_over_what_a_batch_has_just_added(
+    source: Path, tmp_path: Path
+) -> None:
+    with moving(tmp_path, source) as (store, manager):
+        step(store, manager)
+        assert store.records.counts()["memories"] == ROWS
+        assert store.recall._columns.count == 0
+        store.query("number 7")
+        assert store.recall._columns.count == 0, "the question waited for the whole batch"
+        step(store, manager)
+        assert store.recall._columns.count == ROWS, "somebody asks: the migration takes it over"
+        assert store.query("number 7").hits
+
+
+def test_what_others_add_meanwhile_is_found_at_once(source: Path, tmp_path: Path) -> None:
+    with moving(tmp_path, source) as (store, manager):
+        step(store, manager)
+        number = store.remember(Memory("The zeppelin is moored at the pier."))
+        assert [hit.memory.id for hit in store.query("zeppelin").hits] == [number]
+
+
+def test_all_is_found_when_a_migration_is_over_or_pauses(source: Path, tmp_path: Path) -> None:
+    with moving(tmp_path, source) as (store, manager):
+        step(store, manager)
+        manager.pause()
+        assert store.query("number 7").hits
+        manager.resume()
+        manager.finish()
+        assert store.query("number 7").hits
+
+
+# --- the pause ----------------------------------------------------------------------------------
+
+
+def test_a_pause_ends_with_the_last_question() -> None:
+    priority, goes_on = QueryPriority(), threading.Event()
+
+    def work() -> None:
+        priority.yield_to_queries(PATIENCE)
+        goes_on.set()
+
+    with priority:
+        with priority:
+            worker = Background(work)
+            worker.start()
+            while not priority._pausing:
+                assert not goes_on.wait(0.001), "it did not wait for the question"
+        assert not goes_on.wait(0.05), "one question is still under way"
+    assert goes_on.wait(PATIENCE / 2)
+    worker.finish()
+
+
+def test_beside_questions_without_an_end_work_goes_on_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(query_priority, "WORK_SHARE", 1e-6)  # a pause of 10 ms, hours of work
+    priority = QueryPriority()
+    with priority:
+        priority.yield_to_queries(0.01)
+        with Background(priority.yield_to_queries, 10 * PATIENCE):
+            pass
+
+
+def test_questions_that_came_a_moment_ago_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(query_priority.time, "monotonic", lambda: clock[0])
+    priority = QueryPriority()
+    assert not priority.asked_lately
+    with priority:
+        clock[0] += 1000
+        assert priority.asked_lately
+    clock[0] += query_priority.LATELY - 0.1
+    assert priority.asked_lately
+    clock[0] += 0.2
+    assert not priority.asked_lately
+
+
+# --- from the socket ----------------------------------------------------------------------------
+
+
+def test_a_reading_verb_goes_first_from_when_it_came_until_its_reply_is_out() -> None:
+    order: list[str] = []
+
+    class First:
+        def __enter__(self) -> None:
+            order.append("first")
+
+        def __exit__(self, *_: object) -> None:
+            order.append("over")
+
+    def verb(name: str, access: str = "read", *, watching: bool = False) -> Verb:
+        def run(call: Call) -> dict[str, Any]:
+            order.append(name)
+            return {}
+
+        return Verb(name, access, run, watching=watching)
+
+    verbs = [verb("asks"), verb("writes", "control"), verb("watches", watching=True)]
+
+    async def all_of_them() -> None:
+        dispatcher = Dispatcher(verbs, Access("", ""), 1)
+        dispatcher.first = First()
+        for each in verbs:
+            frame = Frame(b'{"jsonrpc":"2.0","id":1,"method":"%s"}' % each.name.encode(), [])
+            assert await dispatcher.answer(frame, MYSELF) is not None
+            order.append("sent")  # as a connection does, before the loop's next turn
+            await asyncio.sleep(0)
+        dispatcher.abandon()
+
+    asyncio.run(all_of_them())
+    assert order[:4] == ["first", "asks", "sent", "over"]
+    assert order[4:] == ["writes", "sent", "watches", "sent"]
