@@ -52,6 +52,9 @@ _ZONES_OF_PYTHON = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinf
 """Where Python looks for zones unless it was built otherwise."""
 _DIGITS = lazy_pattern(r"-?[0-9]{9,20}(\.[0-9]{1,12})?")
 _OFFSET = lazy_pattern(r"[+-][0-9]{2}:[0-9]{2}")
+_BEYOND = lazy_pattern(
+    r"(\d{4}-\d\d-\d\d[T ])(?:(\d\d:\d\d):60|(24:00)(?::00)?)([.,]\d+)?(Z|[+-]\d\d:?\d\d)?"
+)
 _SIZES = (
     (10**8, "", 1, 1),
     (10**11, "seconds", 1000, 1),
@@ -86,7 +89,7 @@ def read(value: Any, zone: tzinfo) -> Reading:
         text = value.strip()
         if not (found := _DIGITS.fullmatch(text)):
             try:
-                moment = datetime.fromisoformat(text[:60])
+                moment = _moment(text[:60])
                 at = at_zone(moment, zone)
             except (ValueError, OverflowError):
                 raise ValueError(FORMS) from None
@@ -105,6 +108,18 @@ def read(value: Any, zone: tzinfo) -> Reading:
                 return Reading(at or None, unit)
             break
     raise ValueError(FORMS)  # it is beyond the calendar, infinite, or nan
+
+
+def _moment(text: str) -> datetime:
+    """ISO 8601, with the two times that Python lacks: a leap second is read as the second after it,
+    as POSIX counts it, and 24:00 is the end of the day.  Raises ValueError, OverflowError."""
+    if found := _BEYOND.fullmatch(text):
+        day, leap, midnight, fraction, offset = found.groups()
+        if midnight and (fraction or "").strip(".,0"):
+            raise ValueError("a day ends at 24:00")
+        before = datetime.fromisoformat(f"{day}{leap or '23:59'}:59{offset or ''}")
+        return before + timedelta(seconds=1)
+    return datetime.fromisoformat(text)
 
 
 def at_zone(moment: datetime, zone: tzinfo) -> int:

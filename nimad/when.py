@@ -165,9 +165,12 @@ def _calendar(
             return found
         return _calendar(now, str(now.year - 1), month, day)
     first = datetime(int(year), int(month or 1), int(day or 1))
-    if day:
-        return first, first + _DAY
-    return first, _month_after(first) if month else first.replace(year=first.year + 1)
+    try:
+        if day:
+            return first, first + _DAY
+        return first, _month_after(first) if month else first.replace(year=first.year + 1)
+    except (OverflowError, ValueError):  # it is the last one of the calendar
+        return first, datetime.max
 
 
 def _instant(at: datetime) -> Bounds:
@@ -180,8 +183,8 @@ def _here(now: int, zone: tzinfo) -> datetime:
 
 
 def _milliseconds(first: datetime, end: datetime, zone: tzinfo) -> Span:
-    bounds = times.at_zone(first, zone), times.at_zone(end, zone)
-    return Span(max(bounds[0], MIN_TIME), min(bounds[1], MAX_TIME))
+    last = times.at_zone(end, zone) + (end == datetime.max)  # which belongs to it
+    return Span(max(times.at_zone(first, zone), MIN_TIME), min(last, MAX_TIME))
 
 
 def _moment(at: int) -> Span:

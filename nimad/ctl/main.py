@@ -79,7 +79,7 @@ def build(argv: Sequence[str] | None = None) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (the table is in nimactl(1))."""
-    given = list(sys.argv[1:] if argv is None else argv)
+    given = with_zone(sys.argv[1:] if argv is None else argv)
     screen = Screen("--json" in given)
     command = ""
     try:
@@ -102,6 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (Exception, KeyboardInterrupt) as error:
         return tell(error, screen, command)
+
+
+def with_zone(argv: Sequence[str]) -> list[str]:
+    """The arguments, an offset west of Greenwich in one with its option: `-05:00` looks like an
+    option to argparse."""
+    given = list(argv)
+    for at in range(len(given) - 2, -1, -1):
+        if given[at] == "--time-zone" and given[at + 1][:1] == "-" and given[at + 1][1:2].isdigit():
+            given[at : at + 2] = [f"--time-zone={given[at + 1]}"]
+    return given
 
 
 def tell(error: BaseException, screen: Screen, command: str) -> int:

@@ -3,7 +3,7 @@
 | file in `graph/` | what |
 |---|---|
 | `ENGINE.db` | the database; never changed, only replaced |
-| `ENGINE.db.seal` | JSON: what `ENGINE.db` must look like and what it holds, see `Seal` |
+| `ENGINE.db.seal` | JSON: what `ENGINE.db` must look like and holds, see `Seal`; its CRC-32 |
 | `ENGINE-new.db`, `ENGINE-new.db.*` | a graph in the making; garbage after a crash, but see below |
 
 The engines notice a shortened file but not a changed one: of 27 files with 16 bytes altered,
@@ -29,6 +29,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nimad.dataclass import dataclass
 from nimad.disk.durable import crash_point, fsync_dir, sweep_temporary, write_durable
@@ -122,7 +123,10 @@ class GraphFiles:
         if not (self._seal.is_file() and self.main.is_file()):  # a pipe would never end
             return None
         try:
-            found = Seal(**json.loads(self._seal.read_text("utf-8")))
+            told = json.loads(self._seal.read_text("utf-8"))
+            if "check" in told and told.pop("check") != _check(told):
+                return None
+            found = Seal(**told)
         except (OSError, ValueError, TypeError):
             return None
         return found if found.version == VERSION else None
@@ -144,7 +148,8 @@ class GraphFiles:
             os.close(descriptor)
         built = time.time_ns() // 1_000_000
         seal = Seal(VERSION, *summary(self.new), watermark, built, rows, last)
-        write_durable(self._new_seal, [json.dumps(asdict(seal)).encode()])
+        told = asdict(seal)
+        write_durable(self._new_seal, [json.dumps({**told, "check": _check(told)}).encode()])
         crash_point("graph.swap")
         for path in self.all():
             if path not in (self.main, self._seal):
@@ -159,6 +164,11 @@ class GraphFiles:
             raise GraphFailed(detail=f"{self._seal} is a directory")
         self._new_seal.rename(self._seal)
         fsync_dir(self.directory)
+
+
+def _check(told: dict[str, Any]) -> int:
+    """CRC-32 of what a seal says; those of earlier versions have none."""
+    return zlib.crc32(json.dumps(told).encode())
 
 
 def _remove(path: Path) -> None:

@@ -4,7 +4,8 @@
 |-------------------------------------------------|------------------------------------------------|
 | torch._utils._rebuild_tensor_v2, _rebuild_tensor | `Tensor`: where its numbers lie               |
 | torch.FloatStorage and its kin                  | the dtype of a `Storage`                       |
-| collections.OrderedDict, defaultdict            | dict                                           |
+| collections.OrderedDict, defaultdict, Counter   | dict                                           |
+| collections.deque                               | list                                           |
 | torch.Size                                      | tuple                                          |
 | set, frozenset, bytearray                       | set, bytes                                     |
 | datetime.datetime, date                         | its ISO 8601 text                              |
@@ -175,6 +176,12 @@ def _dict(items: Any = ()) -> dict[Any, Any]:
     return made
 
 
+def _list(items: Any = (), _: Any = None) -> list[Any]:
+    if not isinstance(items, (list, tuple)):
+        raise ValueError("a list is made of what is none")
+    return list(items)
+
+
 def _set(items: Any = ()) -> set[Any]:
     if not isinstance(items, (list, tuple, set)):
         raise ValueError("a set is made of what is no list")
@@ -317,6 +324,10 @@ BUILDERS: Builders = {
     **{f"torch.{name}": _never for name in ("float32", "float64", "float16", "bfloat16")},
     "collections.OrderedDict": _dict,
     "collections.defaultdict": lambda _=None: {},
+    "collections.Counter": lambda counts=(): _dict(
+        counts.items() if isinstance(counts, dict) else counts
+    ),
+    "collections.deque": _list,
     **{f"builtins.{name}": _never for name in ("int", "float", "list", "dict", "str")},
     **{f"__builtin__.{name}": _never for name in ("int", "long", "float", "list", "dict", "str")},
     **{f"{module}.{name}": _bytes for module in _BUILTINS for name in ("bytes", "bytearray")},

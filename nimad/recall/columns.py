@@ -482,12 +482,13 @@ class Columns:
 
 
 def fingerprint(text: str) -> int:
-    """64 bits of the common form of a text; about 1 µs for a sentence.  Equal ones are the same
-    text, but for one chance in 2**64."""
+    """64 bits of the common form of a text, of the text itself where that is empty; about 1 µs for
+    a sentence.  Equal ones are the same text, but for one chance in 2**64."""
     return int(fingerprints([text])[0])
 
 
 def fingerprints(texts: Iterable[str]) -> NDArray[np.int64]:
     """The same of several texts."""
-    digests = [blake2b(common_bytes(text), digest_size=8).digest() for text in texts]
+    said = (common_bytes(text) or text.encode("utf-8", "surrogatepass") for text in texts)
+    digests = [blake2b(each, digest_size=8).digest() for each in said]
     return np.frombuffer(b"".join(digests), "<i8")

@@ -7,7 +7,7 @@ import pickle
 import pickletools
 import time
 import tracemalloc
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,11 @@ def test_plain_containers_in_every_protocol(protocol: int) -> None:
         "empty": [set(), frozenset(), bytearray()],
         "bytes": bytearray(b"abc"),
         "default": defaultdict(set, {"x": {1}}),
+        "counted": Counter("abca"),
     }
     assert read(pickle.dumps(value, protocol)) == value
+    for queue in (deque(), deque([1, "a", [2]]), deque("abc", maxlen=2)):
+        assert read(pickle.dumps(queue, protocol)) == list(queue)
 
 
 def test_texts_of_python_2() -> None:

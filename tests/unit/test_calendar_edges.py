@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +194,40 @@ def test_stamps_of_any_clock_fit_what_other_boards_take(tmp_path: Path) -> None:
             found = tx.rows("SELECT time FROM stamps")
         assert len(found) == len(ids)
         assert all(0 <= time <= stamps.LATEST for (time,) in found), found
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_day_month_and_year_of_the_calendar_is_a_span(zone: str) -> None:
+    """The last ones, too, whose end is no date; each ends where the next one begins."""
+    here, now = times.find_zone(zone), 1_700_000_000_000
+    for forms in (
+        ("9999", "9998"),
+        ("9999-12", "9999-11", "Dec 9999", "December 9998"),
+        ("9999-12-31", "9999-12-30", "31.12.9999", "31 Dec 9999"),
+        ("0001", "0001-01", "0001-01-01"),
+    ):
+        for said in forms:
+            span = when.read(said, now, here)
+            assert MIN_TIME <= span.first < span.end <= MAX_TIME, said
+    for before, last in (("9998", "9999"), ("9999-11", "9999-12"), ("9999-12-30", "9999-12-31")):
+        assert when.read(before, now, here).end == when.read(last, now, here).first
+    hours = (here.utcoffset(datetime(9999, 12, 30)) or timedelta()) // timedelta(hours=1)
+    end = MAX_TIME - max(hours, 0) * 3_600_000
+    assert {when.read(last, now, here).end for last in ("9999", "9999-12-31")} == {end}
+
+
+@pytest.mark.parametrize("offset", ["", "Z", "+05:30", "-0800"])
+@pytest.mark.parametrize("day", ["1998-12-31", "2016-12-31", "2024-02-28", "2024-02-29"])
+def test_times_of_iso_8601_that_python_lacks(day: str, offset: str) -> None:
+    """A leap second is the second after it; 24:00 is the beginning of the next day."""
+    begin = times.read(f"{day}T00:00:00{offset}", UTC).at
+    assert begin is not None
+    for time in ("T23:59:60", " 23:59:60", "T23:59:60.25", "T24:00", "T24:00:00", "T24:00:00.000"):
+        assert times.read(f"{day}{time}{offset}", UTC).at == begin + 86_400_000, time
+    assert times.read(f"{day}T11:59:60{offset}", UTC).at == begin + 43_200_000
+    for time in ("T24:00:01", "T24:01", "T24:00:00.5", "T23:59:61", "T25:00", "T23:60:60"):
+        with pytest.raises(ValueError, match="must be a time"):
+            times.read(f"{day}{time}{offset}", UTC)
+    for last in ("9999-12-31T24:00", "9999-12-31T23:59:60"):
+        with pytest.raises(ValueError, match="must be a time"):
+            times.read(f"{last}{offset}", UTC)

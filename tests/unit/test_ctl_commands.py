@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from nimad.ctl import start
-from nimad.ctl.main import main
+from nimad.ctl.main import build, main, with_zone
 from nimad.errors import NotFound
 from nimad.model import LAYERS
 from nimad.zone_name import local_name
@@ -501,3 +501,22 @@ def test_the_layers_in_the_help_are_those_there_are(run: Run) -> None:
 
 def test_version(run: Run) -> None:
     assert run("--version").out == "nimactl 0.1.0\n"
+
+
+WITH_ZONE = {
+    "remember": ["x"],
+    "query": ["x"],
+    "redate": ["2024-05-08", "1"],
+    "complete": ["--what", "x", "--ask", "who"],
+    "import": ["x"],
+    "audit": [],
+}
+
+
+@pytest.mark.parametrize("zone", ["-05:00", "-12:00", "+05:30", "Europe/Berlin"])
+@pytest.mark.parametrize("command", WITH_ZONE)
+def test_an_offset_west_of_greenwich_is_no_option(command: str, zone: str) -> None:
+    given = [command, "--time-zone", zone, *WITH_ZONE[command]]
+    assert build(given).parse_args(with_zone(given)).time_zone == zone
+    for plain in (["remember", "--", "--time-zone"], ["query", "--time-zone", "-k"]):
+        assert with_zone(plain) == plain

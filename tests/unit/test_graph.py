@@ -38,6 +38,7 @@ from nimad.errors import (
 from nimad.graph import database
 from nimad.graph.cypher import BEGINNINGS, CALLS, REFUSED, check_reads
 from nimad.graph.database import GraphDatabase
+from nimad.graph.files import GraphFiles
 from nimad.graph.limits import GraphLimits, check_supported
 from nimad.graph.process import EngineProcess
 from nimad.keys import ENGINES
@@ -820,3 +821,22 @@ def test_any_address_space_will_do(tmp_path: Path, engine: str, size: int) -> No
     answer = graph.ask("MATCH (m:Memory) RETURN m.timestamp", {}, limit=1, seconds=5)
     assert answer is not None and answer.rows == [[5]]
     graph.close()
+
+
+def test_a_flipped_bit_of_a_seal_is_noticed(tmp_path: Path) -> None:
+    """It says which changes the graph knows: a wrong number would be a wrong answer."""
+    files = GraphFiles(tmp_path, "ladybug")
+    files.new.write_bytes(b"a graph")
+    files.swap_in(4711, {"Memory": 3}, {"memories": 7})
+    (sealed,) = tmp_path.glob("*.seal")
+    kept, whole = files.seal(), sealed.read_bytes()
+    assert kept is not None and kept.watermark == 4711
+    for at in range(8 * len(whole)):
+        raw = bytearray(whole)
+        raw[at // 8] ^= 1 << at % 8
+        sealed.write_bytes(raw)
+        assert files.seal() in (None, kept), (at, bytes(raw))
+    told = json.loads(whole)
+    del told["check"]  # as earlier versions wrote it
+    sealed.write_text(json.dumps(told))
+    assert files.seal() == kept

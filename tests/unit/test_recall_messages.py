@@ -189,6 +189,15 @@ def test_the_same_words_of_two_namespaces_are_two_results(store: MemoryStore) ->
     assert [len(hit.copies) for hit in hits] == [2, 2]
 
 
+def test_texts_of_nothing_that_is_shown_are_no_copies_of_each_other(store: MemoryStore) -> None:
+    """Their common form is empty: they are told apart as they came."""
+    texts = ["\u0301", "\u200b", "\u00ad", "\u202e", "\u0301\u0301", "\ufeff", "\u0301"]
+    ids = store.remember_many([Memory(text) for text in texts])
+    hits = store.query("\u0301", 10).hits
+    assert {hits[0].memory.id, *hits[0].copies} == {ids[0], ids[-1]}
+    assert all(hit.copies == [] for hit in hits[1:])
+
+
 def test_so_it_does_in_context(store: MemoryStore) -> None:
     for n in range(5):
         store.remember_many(
