@@ -13,9 +13,9 @@ FIRST_PAUSE = 60.0
 """Pause after the first failure of a piece of work; each further one doubles it [seconds]."""
 LONGEST_PAUSE = 3600.0
 """Pause that is never exceeded [seconds]."""
-LONGEST_WHEN_BUSY = 300.0
-"""The same after `Busy`: who is in the way, a long look of nimad's own, say, will be gone soon, and
-a purge should not wait an hour for having met them four times [seconds]."""
+LONGEST_WHEN_BUSY = FIRST_PAUSE
+"""The same after `Busy`: who is in the way, a long look of nimad's own, say, will be gone soon, a
+try costs little, and a purge that met them three times should not wait for minutes [seconds]."""
 
 
 @dataclass(frozen=True, slots=True)
