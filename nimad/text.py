@@ -25,9 +25,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect
 from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import chain
+from operator import itemgetter
 
 from nimad.patterns import lazy_pattern
 
@@ -100,13 +102,16 @@ class _Table(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         made = self._become(chr(code))
-        if len(self) < _KEPT:
-            self[code] = made
+        if len(self) >= _KEPT:  # of one odd text, maybe: what comes now is to be quick, too
+            self.clear()
+        self[code] = made
         return made
 
 
 def _within(code: int, spans: tuple[tuple[int, int], ...]) -> bool:
-    return any(first <= code <= last for first, last in spans)
+    """Whether a code point is in one of the spans, which ascend."""
+    at = bisect(spans, code, key=itemgetter(0))
+    return at > 0 and code <= spans[at - 1][1]
 
 
 def _fold(letter: str) -> str:

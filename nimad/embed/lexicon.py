@@ -74,12 +74,15 @@ class Lexicon:
         if len(word) > LONGEST:
             return None
         checks = self._checks
-        slot, check = place(word, len(checks))
-        while (found := checks[slot]) != check:
-            if found == 0:
-                return None
-            slot = (slot + 1) % len(checks)
-        return slot
+        slots = len(checks)
+        slot, check = place(word, slots)
+        while found := checks[slot]:  # some 20 are tried for a word that is not there
+            if found == check:
+                return slot
+            slot += 1
+            if slot == slots:
+                slot = 0
+        return None
 
     @cached_property
     def _checks(self) -> memoryview:

@@ -15,6 +15,7 @@ from nimad.store.records import Records
 from nimad.text import (
     FAR_MARKS,
     NEAR_MARKS,
+    _Table,
     common_bytes,
     common_form,
     composed,
@@ -84,3 +85,18 @@ def test_no_mark_is_missed_where_none_is_looked_for() -> None:
     """Of the Unicode of this Python."""
     assert marks(NEAR_MARKS) == marks((range(0x300, 0x10000),))
     assert marks(FAR_MARKS) == marks((range(0x10000, 0x1F000),))
+
+
+def test_what_comes_after_a_text_of_many_letters_is_remembered() -> None:
+    """A table that an odd text had filled would look each later letter up again, for ever."""
+    asked: list[str] = []
+
+    def become(letter: str) -> str:
+        asked.append(letter)
+        return letter
+
+    table = _Table(become)
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
+    assert many.translate(table) == many and len(table) < 10_000
+    asked.clear()
+    assert ("ё" * 1000).translate(table) == "ё" * 1000 and len(asked) == 1
