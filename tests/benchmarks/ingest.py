@@ -16,7 +16,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,10 +23,9 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.migration import processor_seconds
-from tests.benchmarks.query_cost import HERE, connected, python
+from tests.benchmarks.query_cost import HERE, import_file, start_daemon
 from tests.benchmarks.talk import Talk, make_talk
 from tests.client import Client
-from tests.process import CALM
 
 PER_SECOND, AFTERWARDS = 10, 100
 UNITS = ("us wall", "us daemon", "us nimactl", "ms p95 meanwhile", "ms p95 afterwards")
@@ -38,13 +36,9 @@ def run(checkout: Path, file: Path, talk: Talk, *, asked: bool) -> list[float]:
     size = len(talk.memories)
     with tempfile.TemporaryDirectory(prefix="nimad-ingest-") as folder:
         place = Path(folder)
-        (place / "nimad.yaml").write_text(CALM)
-        socket = ["--socket", str(place / "socket")]
-        command = [python(checkout), "-m", "nimad.daemon", "--foreground", *socket]
-        command += ["--state", str(place / "state"), "--config", str(place / "nimad.yaml")]
-        daemon = subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL)
+        daemon, client = start_daemon(checkout, place)
         try:
-            with connected(daemon, place / "socket") as client:
+            with client:
                 client.call("import", memories=talk.memories[:500])
                 client.call("query", text=talk.questions[0])
                 before, spent = processor_seconds(daemon.pid), _children()
@@ -53,8 +47,7 @@ def run(checkout: Path, file: Path, talk: Talk, *, asked: bool) -> list[float]:
                 if asked:
                     asker.start()
                 began = time.perf_counter()
-                imported = [checkout / ".venv/bin/nimactl", *socket, "import", file]
-                subprocess.run(imported, cwd=checkout, stdout=subprocess.DEVNULL, check=True)
+                import_file(checkout, place, file)
                 seconds = time.perf_counter() - began
                 over.set()
                 if not asked:

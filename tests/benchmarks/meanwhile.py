@@ -17,7 +17,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,10 +26,9 @@ from pathlib import Path
 
 from nimad.legacy.snapshot import take_snapshot
 from tests.benchmarks import legacy
-from tests.benchmarks.query_cost import HERE, connected, python
+from tests.benchmarks.query_cost import HERE, import_file, start_daemon
 from tests.benchmarks.talk import Talk, make_talk
 from tests.client import Client
-from tests.process import CALM
 
 BEFORE, PAGE = 10_000, 500
 PER_SECOND, CALM_SECONDS = 20, 5.0
@@ -46,13 +44,9 @@ def run(checkout: Path, source: Path, talk: Talk) -> Times:
     found: Times = {}
     with tempfile.TemporaryDirectory(prefix="nimad-meanwhile-") as folder:
         place = Path(folder)
-        (place / "nimad.yaml").write_text(CALM)
-        socket = ["--socket", str(place / "socket")]
-        command = [python(checkout), "-m", "nimad.daemon", "--foreground", *socket]
-        command += ["--state", str(place / "state"), "--config", str(place / "nimad.yaml")]
-        daemon = subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL)
+        daemon, client = start_daemon(checkout, place)
         try:
-            with connected(daemon, place / "socket") as client, Client(place / "socket") as other:
+            with client, Client(place / "socket") as other:
                 for first in range(0, BEFORE, PAGE):
                     client.call("import", memories=talk.memories[first : first + PAGE])
                 questions = iter(talk.questions)
@@ -61,8 +55,7 @@ def run(checkout: Path, source: Path, talk: Talk) -> Times:
                     file = place / "talk.jsonl"
                     rest = talk.memories[BEFORE:]
                     file.write_text("".join(json.dumps(memory) + "\n" for memory in rest))
-                    imported = [checkout / ".venv/bin/nimactl", *socket, "import", file]
-                    subprocess.run(imported, cwd=checkout, stdout=subprocess.DEVNULL, check=True)
+                    import_file(checkout, place, file)
 
                 def wait() -> None:
                     time.sleep(CALM_SECONDS)

@@ -66,14 +66,25 @@ def python(checkout: Path) -> str:
     return str(checkout / ".venv" / "bin" / "python")
 
 
-def connected(process: subprocess.Popen[bytes], socket: Path) -> Client:
-    """A client of a daemon that was just started."""
+def start_daemon(checkout: Path, place: Path) -> tuple[subprocess.Popen[bytes], Client]:
+    """A daemon of a checkout on `place`/state, listening on `place`/socket, and a client of it."""
+    (place / "nimad.yaml").write_text(CALM)
+    command = [python(checkout), "-m", "nimad.daemon", "--foreground"]
+    for option, name in (("state", "state"), ("socket", "socket"), ("config", "nimad.yaml")):
+        command += [f"--{option}", str(place / name)]
+    process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         try:
-            return Client(socket, 60)
+            return process, Client(place / "socket", 60)
         except OSError:
             time.sleep(0.01)
     raise RuntimeError("the daemon ended")
+
+
+def import_file(checkout: Path, place: Path, file: Path) -> None:
+    """Hand a file to that daemon, by the nimactl of its checkout."""
+    command = [checkout / ".venv/bin/nimactl", "--socket", place / "socket", "import", file]
+    subprocess.run(command, cwd=checkout, stdout=subprocess.DEVNULL, check=True)
 
 
 class Asked:
@@ -81,12 +92,7 @@ class Asked:
 
     def __init__(self, checkout: Path, place: Path, memories: list[dict[str, object]]) -> None:
         self.filled = fill(checkout, place / "state", memories)
-        (place / "nimad.yaml").write_text(CALM)
-        paths = ["--state", str(place / "state"), "--socket", str(place / "socket")]
-        command = [python(checkout), "-m", "nimad.daemon", "--foreground", *paths]
-        command += ["--config", str(place / "nimad.yaml")]
-        self.process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.DEVNULL)
-        self.client = connected(self.process, place / "socket")
+        self.process, self.client = start_daemon(checkout, place)
         self.spent = 0.0
         self.best = [float("inf")] * QUESTIONS
 
