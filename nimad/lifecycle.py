@@ -130,6 +130,8 @@ class Daemon:
         self._terminal_is_gone = logs.terminal_watch()
         self._line_due: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unread = ""
+        """Why the records could not be described when that was tried last."""
         self._stopped_by: signal.Signals | None = None
         self.again = False
         """After `run`: whether the store is to be opened anew, and served from then on."""
@@ -180,8 +182,11 @@ class Daemon:
             self._store.recall.warm_up()
         except NimadError as error:  # as each question will be told
             log.error("%s", error.sentences)
-        if self._store.records.refusal is None:
-            auto_migrate(self._store, self._migrations)
+        try:
+            if self._store.records.refusal is None:
+                auto_migrate(self._store, self._migrations)
+        except NimadError as error:
+            log.error("%s", error.sentences)
 
     async def _await_disk(self) -> None:
         """End, to be started again, once the disk takes writes."""
@@ -269,9 +274,21 @@ class Daemon:
         self._follow_status(again)
 
     def _look(self) -> tuple[str, float | None]:
-        """The status line, and when it may change by itself [seconds]; None: not at all."""
-        memories = self._store.records.counts()["memories"]
-        sources, degraded = self._migrations.sources(), self._store.degraded()
+        """The status line, and when it may change by itself [seconds]; None: not at all.
+
+        Records of which a part cannot be read are served as far as they can be: nothing that only
+        describes them may end the daemon.
+        """
+        degraded = self._store.degraded()
+        try:
+            memories = self._store.records.counts()["memories"]
+            sources = self._migrations.sources()
+        except NimadError as error:
+            if error.message != self._unread:
+                log.error("%s", error.sentences)
+            self._unread = error.message
+            return error.message.rstrip("."), STATUS_DEGRADED
+        self._unread = ""
         again = STATUS_DEGRADED if degraded else None
         if not resting(sources):
             again = STATUS_MOVING
