@@ -47,6 +47,8 @@ BUSY_SECONDS = 10.0
 """Time of one request from which on the log says that the daemon is busy [seconds]."""
 DISK_SECONDS = 3.0
 """Time between two looks whether a disk takes writes that took none at the start [seconds]."""
+LONGEST_READ_PAUSE = 600.0
+"""The same for records of which a part cannot be read [seconds]."""
 START_SECONDS = 900.0
 """Time that a start may take, as TimeoutStartSec= in nimad.service [seconds]."""
 LAST_COMMIT = 15.0
@@ -189,9 +191,15 @@ class Daemon:
             log.error("%s", error.sentences)
 
     async def _await_disk(self) -> None:
-        """End, to be started again, once the disk takes writes."""
-        while not await asyncio.to_thread(self._store.takes_writes):
-            await asyncio.sleep(DISK_SECONDS)
+        """End, to be started again, once the disk takes writes and gives what is on it.  To read it
+        all takes long, so that is tried ever less often."""
+        pause = DISK_SECONDS
+        while True:
+            if await asyncio.to_thread(self._store.takes_writes):
+                if await asyncio.to_thread(self._store.reads_whole):
+                    break
+                pause = min(2 * pause, LONGEST_READ_PAUSE)
+            await asyncio.sleep(pause)
         if not self._stop.is_set():
             log.info("the disk takes writes again")
             self.again = True

@@ -70,8 +70,10 @@ class Clock:
             " AND id > (SELECT max(id) FROM memories) - ? AND id NOT IN"
             " (SELECT memory FROM unset_clock)"
         )
-        self._newest = int(records.value(newest, (LOOK_BACK,)) or 0)
-        self.waiting = self._count("=") > 0
+        self._newest, self.waiting = 0, False
+        with records.as_far_as_readable():
+            self._newest = int(records.value(newest, (LOOK_BACK,)) or 0)
+            self.waiting = self._count("=") > 0
 
     def is_set(self, now: int | None = None) -> bool:
         """Whether a time that the clock showed (None: shows) can be true."""

@@ -165,7 +165,10 @@ class SemanticIndex(Projection):
                     staged_segments.forget_others(tx, wanted)
                     tx.execute(f"DELETE {LIVING}")
             remove_strays(segments.stray_files(index, spared))
-        index.append(*segments.from_hot(records.hot(), embedder.dims))
+        with records.as_far_as_readable() as unread:
+            index.append(*segments.from_hot(records.hot(), embedder.dims))
+        if unread:
+            self._health.fail(self.name, f"the newest vectors are missing: {unread[0].message}")
         gone = records.tombstones()  # setdiff1d would load numpy.ma, at each start
         index.remove(np.setdiff1d(gone, living) if len(living) else gone)
         if self._damaged:

@@ -41,7 +41,7 @@ from nimad.core.under_way import UnderWay
 from nimad.core.unwritten import BULK
 from nimad.core.words import WordsIndex
 from nimad.core.writer import DocumentName, Writer
-from nimad.disk.failures import disk_errors, refusal_beside
+from nimad.disk.failures import disk_errors, find_unreadable, refusal_beside
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
@@ -120,8 +120,9 @@ class MemoryStore:
         DiskFull, DiskReadOnly, DiskFailed: then it may be tried again; ConfigError,
         EmbedderMissing, TableDamaged while there are no vectors yet.
 
-        With `refusal`, why the disk takes no writes, it is only read, and each write is refused
-        (`store.fixed_records`).  Raises `refusal` also when it must be brought up to date first.
+        With `refusal`, why the disk takes no writes, it is only read, as far as it can be, and each
+        write is refused (`store.fixed_records`).  Raises `refusal` also when it must be brought up
+        to date first.
         """
         (prepare_state if refusal is None else check_owner)(state)
         with disk_errors(f"{state} cannot be opened"), contextlib.ExitStack() as undo:
@@ -137,9 +138,10 @@ class MemoryStore:
             undo.callback(records.close)
             with told_as_damage(records):
                 store = cls(state, config, lock, records)
-                store.recall.load()
-                # the columns know every id, and their file is read sooner than all records
-                store.semantic.complete(store.recall.every_id())
+                with records.as_far_as_readable():  # a question that needs them will be told
+                    store.recall.load()
+                    # the columns know every id, and their file is read sooner than all records
+                    store.semantic.complete(store.recall.every_id())
             undo.pop_all()
         return store
 
@@ -151,6 +153,10 @@ class MemoryStore:
             return os.access(path, os.W_OK) and refusal_beside(path) is None
         except NimadError:
             return False
+
+    def reads_whole(self) -> bool:
+        """Whether all of the records can be read: a start that writes needs them.  Reads them."""
+        return find_unreadable(self.records.path) is None
 
     def close(self) -> None:
         """Write what is kept in RAM and give the directory free."""

@@ -99,8 +99,11 @@ class WordsIndex(Projection):
         remove_strays(path for path in found if path.name.removesuffix(SUFFIX) not in named)
         self._terms.restart(kept, complete=True)
         sql = "SELECT count(*) FROM (SELECT 1 FROM memories WHERE id > ? LIMIT ?)"
-        if self._records.value(sql, (self._terms.covered, TAIL + 1)) > TAIL:
-            self._health.fail(self.name, WHY if self._damaged else RENEWED)
+        waiting, why = TAIL + 1, WHY if self._damaged else RENEWED
+        with self._records.as_far_as_readable() as unread:
+            waiting = self._records.value(sql, (self._terms.covered, TAIL + 1))
+        if waiting > TAIL:
+            self._health.fail(self.name, unread[0].message if unread else why)
             self._terms.restart(kept, complete=False)
         self._damaged = False
 

@@ -111,7 +111,7 @@ def translated(path: Path) -> Iterator[None]:
             case Fault.INDEX_DAMAGED:
                 ours = WordsDamaged(path=path, detail=str(error))
             case Fault.DAMAGED | Fault.NO_DATABASE:
-                ours = _unreadable(path) or RecordsDamaged(path=path, detail=str(error))
+                ours = find_unreadable(path) or RecordsDamaged(path=path, detail=str(error))
             case Fault.LOCKED:
                 ours = Busy(detail=f"another program keeps {path.name} locked")
             case Fault.NOT_OPENED:
@@ -128,9 +128,11 @@ def translated(path: Path) -> Iterator[None]:
         raise ours from error
 
 
-def _unreadable(path: Path) -> DiskFailed | None:
-    """What keeps a database from being read whole: SQLite takes a sector that cannot be read for
-    damage (SQLITE_IOERR_CORRUPTFS), and that may pass."""
+def find_unreadable(path: Path) -> DiskFailed | None:
+    """What keeps a database and its WAL from being read whole, None when nothing does.
+
+    SQLite takes a sector that cannot be read for damage (SQLITE_IOERR_CORRUPTFS); that may pass.
+    """
     for file in (path, path.with_name(f"{path.name}-wal")):
         try:
             with disk_errors(f"{file} cannot be read"), file.open("rb", buffering=0) as content:

@@ -7,11 +7,13 @@ disk takes writes again the store is to be closed and opened anew.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from nimad.disk.failures import translated
-from nimad.errors import NimadError
+from nimad.errors import DiskFailed, NimadError
 from nimad.store import schema
 from nimad.store.database_files import FixedFiles
 from nimad.store.records import Records
@@ -29,6 +31,14 @@ class FixedRecords(Records):
     def _use(self, writer: sqlite3.Connection) -> None:
         self._commits.use(writer)
         self._files = self._fixed
+
+    @contextlib.contextmanager
+    def as_far_as_readable(self) -> Iterator[list[DiskFailed]]:
+        unread: list[DiskFailed] = []
+        try:
+            yield unread
+        except DiskFailed as error:
+            unread.append(error)
 
     @classmethod
     def open_fixed(cls, path: Path, refusal: NimadError) -> FixedRecords:

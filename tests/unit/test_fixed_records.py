@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,13 +17,14 @@ from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.errors import DiskReadOnly, NimadError, StateBusy
+from nimad.errors import DiskFailed, DiskReadOnly, NimadError, StateBusy
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from nimad.serve.access import Peer
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call
+from nimad.store.records import Records
 
 REFUSAL = DiskReadOnly(detail="a test")
 PEER = Peer(os.getpid(), 0, 0)
@@ -140,3 +142,38 @@ def test_what_must_be_brought_up_to_date_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(DiskReadOnly):
         MemoryStore.open(tmp_path / "state", Config(), REFUSAL)
     MemoryStore.open(tmp_path / "state", Config()).close()
+
+
+def test_what_the_disk_does_not_give_at_a_start_keeps_nobody_from_the_rest(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each statement of a start in turn meets a sector that cannot be read."""
+    failing, made = -1, 0
+    read = Records.read
+
+    def read_or_fail(records: Records, *arguments: Any) -> list[tuple[Any, ...]]:
+        nonlocal made
+        made += 1
+        if made - 1 == failing:
+            raise DiskFailed(detail="a sector")
+        return read(records, *arguments)
+
+    monkeypatch.setattr(Records, "read", read_or_fail)
+    MemoryStore.open(state, Config(), REFUSAL).close()
+    statements, served = made, 0
+    for number in range(statements):
+        failing, made = number, 0
+        try:
+            store = MemoryStore.open(state, Config(), REFUSAL)
+        except DiskFailed:
+            continue
+        finally:
+            failing = -1
+        served += 1
+        assert store.get(300).text == "kettle number 299"
+        assert len(store.export(0, 1000)) == 301
+        assert not store.takes_writes() or store.reads_whole()
+        with contextlib.suppress(NimadError):
+            assert store.query("the newest kettle", k=1).hits[0].memory.id == 301
+        store.close()
+    assert served >= statements // 2, f"{served} of {statements}"
