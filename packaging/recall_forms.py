@@ -20,7 +20,7 @@ from typing import Any
 from dialogues import DEPTH, mean, score
 from recall_sets import LabelledSet, Store, read_set
 from recall_signals import where_of
-from recall_store import loaded_set
+from recall_store import ASKED, loaded_set
 
 Fields = dict[str, Any]
 Form = Callable[[Fields], Fields]
@@ -90,7 +90,9 @@ def study(given: LabelledSet, say: Callable[[str], None]) -> None:
         with loaded_set(told, "static") as store:
             for place, question in told.asked():
                 where = where_of(told.stores[place].name, question)
-                hits = store.recall.query(question.text, DEPTH, "hybrid", where, question.as_of)
+                hits = store.recall.query(
+                    question.text, DEPTH, "hybrid", where, question.as_of or ASKED
+                )
                 found = [str((hit.memory.extra or {}).get("key")) for hit in hits]
                 scores.append(score(found, question.evidence))
         figures = mean(scores)

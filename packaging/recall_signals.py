@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recall_sets import SEED, LabelledSet, Question, Store
-from recall_store import loaded_set
+from recall_store import ASKED, loaded_set
 
 from nimad.core.store import MemoryStore
 from nimad.model import Filter
@@ -68,7 +68,7 @@ def _ask(
     store: MemoryStore, given: LabelledSet, group: str, name: str | None, question: Question
 ) -> Iterator[Asked]:
     where = where_of(name, question)
-    found = store.recall.evidence(question.text, "hybrid", where, question.as_of)
+    found = store.recall.evidence(question.text, "hybrid", where, question.as_of or ASKED)
     if found is not None and math.isfinite(found.met):
         yield Asked(given.name, group, dict(found.signals))
 

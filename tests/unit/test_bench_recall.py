@@ -181,6 +181,17 @@ def test_keywords_are_long_words_of_a_question(
     assert 2 <= len(made) <= 4 and made == [word for word in words.split() if word in made]
 
 
+def test_what_is_studied_does_not_depend_on_how_fast_it_was_stored(data: Path) -> None:
+    from recall_sets import read_set
+    from recall_store import loaded_set
+
+    given, made = read_set(data / "notes.json"), []
+    for _ in range(2):
+        with loaded_set(given, "static") as store:
+            made.append([(each.timestamp, each.created) for each in store.export(0, 1000)])
+    assert made[0] == made[1] and len(made[0]) >= len(NOTES)
+
+
 def test_exact_vectors_find_what_blocks_find(data: Path) -> None:
     from recall_exact import exact_recall
     from recall_sets import read_set

@@ -30,7 +30,7 @@ def test_no_kind_loses(bar: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) 
     from dialogues import DEPTH, mean, score
     from recall_sets import read_set
     from recall_signals import where_of
-    from recall_store import loaded_set
+    from recall_store import ASKED, loaded_set
 
     given = read_set(file)
     scores = []
@@ -38,7 +38,9 @@ def test_no_kind_loses(bar: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) 
     with loaded_set(given, "static") as store:
         for place, question in given.asked():
             where = where_of(given.stores[place].name, question)
-            hits = store.recall.query(question.text, DEPTH, "hybrid", where, question.as_of)
+            hits = store.recall.query(
+                question.text, DEPTH, "hybrid", where, question.as_of or ASKED
+            )
             silent += not hits
             keys = [str((hit.memory.extra or {})["key"]) for hit in hits]
             scores.append(score(keys, question.evidence))
