@@ -3,6 +3,9 @@
 A user who has more than its share waits, alone; everybody else goes on.  Bytes count what a request
 becomes when it is parsed, and the largest reply it may have until that is known; both until the
 reply is sent.  A user with nothing under way may always begin one request, whatever others hold.
+
+A reply that a client does not take is set aside: it stands in the way of no other program of that
+user, and of these there is a limit, too, at which the connection that waits longest ends.
 """
 
 from __future__ import annotations
@@ -41,6 +44,9 @@ class Connection(Protocol):
 
     account: Account
     active: float
+    stuck_since: float
+    """When the first of the replies that it does not take was set aside [seconds]; infinite while
+    there is none."""
 
     @property
     def idle(self) -> bool:
@@ -74,6 +80,8 @@ class Account:
     waiting: deque[Connection] = field(default_factory=deque)
     requests: int = 0
     held: int = 0
+    stuck: int = 0
+    """Size of the replies that were set aside [bytes]; not in `held`."""
     told: float = 0.0
     """When the user was last told why a connection was turned away [seconds]."""
     arrivals: float = 0.0
@@ -166,10 +174,28 @@ class Accounts:
         self._held += difference
         self._most_held = max(self._most_held, self._held)
 
+    def set_aside(self, account: Account, size: int) -> None:
+        """A reply is not taken: it counts for itself from now on, not with the user's others."""
+        account.requests -= 1
+        account.held -= size
+        account.stuck += size
+        if account.stuck > USER_BYTES:
+            min(account.connections, key=lambda each: each.stuck_since).stop(at_once=True)
+        self.wake()
+
+    def remove_aside(self, account: Account, size: int) -> None:
+        """A reply that was set aside is sent or lost."""
+        account.stuck -= size
+        self._release(size)
+
     def remove(self, account: Account, size: int) -> None:
         """A request is answered, and its reply is sent or lost."""
         account.requests -= 1
-        self.resize(account, -size)
+        account.held -= size
+        self._release(size)
+
+    def _release(self, size: int) -> None:
+        self._held -= size
         self.wake()
         if not self._held and self._most_held > REST_BYTES:
             self._most_held = 0

@@ -1,10 +1,11 @@
 """One connection: reads frames while its user has room, writes the replies.
 
 A connection has at most `IN_FLIGHT` requests under way, its user what `accounts` allows: further
-frames stay in the kernel until there is room, so the client waits and not the server.  It is
-dropped when it does not take a reply within `SEND_SECONDS`, does not end a frame that it began
-within `FRAME_SECONDS`, or is silent for longer than the idle timeout.  A client that has closed its
-writing side still gets its replies.
+frames stay in the kernel until there is room, so the client waits and not the server.  While it
+does not take a reply no request of it begins, and those that it has count for no other connection
+of its user any more.  It is dropped when it does not take a reply within `SEND_SECONDS`, does not
+end a frame that it began within `FRAME_SECONDS`, or is silent for longer than the idle timeout.  A
+client that has closed its writing side still gets its replies.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import math
 import socket
 import struct
+from collections.abc import Callable
 
 from nimad.errors import FrameTooLarge, NimadError, ParseError
 from nimad.serve import protocol
@@ -31,6 +33,8 @@ FRAME_SECONDS = 10.0
 """Time from the first byte of a frame to its last, while it is read [seconds]."""
 SEND_SECONDS = 30.0
 """Time a client has to take a reply, before it is dropped [seconds]."""
+STUCK_SECONDS = 0.25
+"""Time a client has to take a reply, before that is set aside [seconds]."""
 READ_BYTES = 1 << 16
 ONE_DESCRIPTOR = socket.CMSG_LEN(struct.calcsize("i"))
 """Room for one descriptor: the kernel closes further ones and sets MSG_CTRUNC [bytes]."""
@@ -90,6 +94,9 @@ class Connection:
         self._waiter: asyncio.Future[None] | None = None
         self._reads = self._listens = False
         """Whether it waits for bytes, and whether the loop tells it of them."""
+        self._stuck = 0
+        """Number of replies that were set aside, as the client does not take them."""
+        self.stuck_since = math.inf
         self._stopping = False
         self._gone = False
         self._frame_end = math.inf
@@ -136,7 +143,7 @@ class Connection:
     async def _read(self) -> None:
         try:
             while not self._stopping:
-                if len(self._tasks) >= IN_FLIGHT:
+                if len(self._tasks) >= IN_FLIGHT or self._stuck:
                     await self._wait()
                 elif not self._accounts.has_room(self.account):
                     self.account.waiting.append(self)
@@ -229,34 +236,59 @@ class Connection:
             self.stop()
 
     async def _answer(self, frame: Frame, size: int) -> None:
+        aside = False
+
+        def set_aside() -> None:
+            nonlocal aside
+            aside = True
+            self._stuck += 1
+            self.stuck_since = min(self.stuck_since, self._loop.time())
+            self._accounts.set_aside(self.account, size)
+
         try:
             reply = await self._dispatcher.answer(frame, self._peer)
             if reply is not None:
                 self._accounts.resize(self.account, len(reply) - size)
                 size = len(reply)
-                await self._send(reply)
+                await self._send(reply, set_aside)
         finally:
-            self._accounts.remove(self.account, size)
+            if aside:
+                self._accounts.remove_aside(self.account, size)
+                self._stuck -= 1
+                if not self._stuck:
+                    self.stuck_since = math.inf
+                    self.wake()
+            else:
+                self._accounts.remove(self.account, size)
 
     async def _refuse(self, error: NimadError) -> None:
         await self._send(protocol.error_reply(None, error))
 
     # --- writing ------------------------------------------------------------------------------
 
-    async def _send(self, reply: bytes) -> None:
-        """Write one reply whole, or lose the client that does not take it in time."""
-        async with self._writing:
-            if self._gone:
-                return
-            try:
+    async def _send(self, reply: bytes, stuck: Callable[[], None] | None = None) -> None:
+        """Write one reply whole, or lose the client that does not take it in time.  `stuck` is
+        called once when it has not taken it for a while."""
+        timer = self._stuck_timer(stuck) if self._writing.locked() else None
+        try:
+            async with self._writing:
+                if self._gone:
+                    return
                 sent = 0
                 with contextlib.suppress(BlockingIOError, InterruptedError):
                     sent = self._sock.send(reply)
                 if sent < len(reply):
+                    timer = timer or self._stuck_timer(stuck)
                     async with asyncio.timeout(self._send_seconds):
                         await self._loop.sock_sendall(self._sock, memoryview(reply)[sent:])
-            except (OSError, TimeoutError) as error:
-                self._lose(error)
+        except (OSError, TimeoutError) as error:
+            self._lose(error)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _stuck_timer(self, stuck: Callable[[], None] | None) -> asyncio.TimerHandle | None:
+        return None if stuck is None else self._loop.call_later(STUCK_SECONDS, stuck)
 
     # --- the end ------------------------------------------------------------------------------
 

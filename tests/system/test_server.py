@@ -290,6 +290,38 @@ def test_a_client_that_does_not_read_is_dropped(start: Start) -> None:
         assert other.call("ping") == {"state": "ready"}
 
 
+@pytest.mark.parametrize("size", [300_000, 900_000])
+@pytest.mark.parametrize("deaf", [2, 6])
+def test_programs_that_read_nothing_hold_up_no_other_of_their_user(
+    start: Start, size: int, deaf: int
+) -> None:
+    server = start()
+    with contextlib.ExitStack() as open_, server.client() as other:
+        silent = [open_.enter_context(server.client()) for _ in range(deaf)]
+        for client in silent:
+            for _ in range(8):
+                client.send("big", size=size)
+        assert eventually(lambda: sum_of(server, "stuck") > 0)
+        for _ in range(20):
+            began = time.monotonic()
+            assert other.call("ping") == {"state": "ready"}
+            assert time.monotonic() - began < connection.SEND_SECONDS / 2
+        assert (
+            sum_of(server, "stuck") + sum_of(server, "held") < 2 * accounts.USER_BYTES + MAX_FRAME
+        )
+        if deaf * 8 * size < accounts.USER_BYTES:  # late is not lost
+            for client in silent:
+                assert [len(client.result()) for _ in range(8)] == [size] * 8
+                assert client.call("ping") == {"state": "ready"}
+    assert eventually(lambda: server.server.clients == 0)
+    assert [sum_of(server, name) for name in ("stuck", "held", "requests")] == [0, 0, 0]
+
+
+def sum_of(server: Running, name: str) -> int:
+    account = server.server._accounts.of(os.geteuid())
+    return int(getattr(account, name))
+
+
 def test_a_silent_client_is_closed_but_not_one_that_waits_for_its_answer(start: Start) -> None:
     server = start(idle_seconds=0.4)
     with server.client() as silent, server.client() as slow, server.client() as waiting:

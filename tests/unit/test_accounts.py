@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from typing import Any
 
@@ -87,6 +88,7 @@ class Connection:
 
     def __init__(self, account: Account, active: float = 0.0, *, idle: bool = True) -> None:
         self.account, self.active, self.idle = account, active, idle
+        self.stuck_since = math.inf
         self.ended: bool | None = None
         account.connections.add(self)
 
@@ -162,3 +164,22 @@ def test_the_one_that_waited_longest_goes_on_first(made: Accounts) -> None:
     member.waiting.extend(waiting)
     made.remove(member, 10)
     assert list(member.waiting) == waiting[1:]
+
+
+def test_a_reply_that_is_not_taken_is_in_nobody_elses_way_and_has_an_end(made: Accounts) -> None:
+    member = made.of(MEMBER)
+    first, second = Connection(member), Connection(member)
+    for _ in range(USER_REQUESTS):
+        made.add(member, USER_BYTES // USER_REQUESTS)
+    assert not made.has_room(member)
+    first.stuck_since, second.stuck_since = 2.0, 1.0
+    for _ in range(USER_REQUESTS):
+        made.set_aside(member, USER_BYTES // USER_REQUESTS)
+    assert made.has_room(member) and member.requests == member.held == 0
+    assert first.ended is second.ended is None
+    made.add(member, 10)
+    made.set_aside(member, 10)
+    assert second.ended is True and first.ended is None, "the one that has waited longest goes"
+    for size in [USER_BYTES // USER_REQUESTS] * USER_REQUESTS + [10]:
+        made.remove_aside(member, size)
+    assert member.stuck == 0
