@@ -155,8 +155,10 @@ class MemoryStore:
             return False
 
     def reads_whole(self) -> bool:
-        """Whether all of the records can be read: a start that writes needs them.  Reads them."""
-        return find_unreadable(self.records.path) is None
+        """Whether all of the records can be read, where that may be what kept them from being
+        written to.  Reads them all, so a full or read-only disk is not asked."""
+        failed = type(self.records.refusal) is DiskFailed
+        return not failed or find_unreadable(self.records.path) is None
 
     def close(self) -> None:
         """Write what is kept in RAM and give the directory free."""

@@ -20,7 +20,7 @@ from nimad.errors import ConfigError
 from nimad.openclaw import Wish, default_path, find_problems, read_wish
 from tests import forked
 from tests.legacy import stores
-from tests.pace import Pace
+from tests.pace import measure_pace
 from tests.process import DaemonProcess
 from tests.threads import PATIENCE
 
@@ -137,7 +137,7 @@ def test_json_means_the_same_as_json5(value: Any) -> None:
 def test_a_hostile_file_costs_its_length(tmp_path: Path, evil: str) -> None:
     path = tmp_path / "openclaw.json"
     path.write_text(evil * 100_000)
-    with Pace() as pace, pytest.raises(ConfigError):
+    with measure_pace() as pace, pytest.raises(ConfigError):
         read_wish(path)
     assert pace.seconds < 3
 

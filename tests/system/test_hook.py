@@ -18,7 +18,7 @@ import pytest
 from nimad.ctl.injection import CLOSE, OPEN
 from nimad.serve import query_verb
 from tests.fake_daemon import FakeDaemon, memory
-from tests.pace import ORDINARY, fixed_work
+from tests.pace import slowness
 from tests.process import DaemonProcess
 from tests.system.tools import NIMACTL, START_NIMACTL
 from tests.threads import PATIENCE
@@ -325,7 +325,7 @@ def test_what_a_prompt_costs(daemon: DaemonProcess, project: Path, tmp_path: Pat
         p95, least = sorted(walls)[18], sorted(bare)[18]
         about = f"{p95 * 1000:.0f} ms p95 (a bare Python {least * 1000:.0f})"
         print(f"{event} {socket.name}: {spent / 20:.3f} s CPU, {about}")
-        assert spent / 20 * ORDINARY / max(fixed_work(), ORDINARY) < 0.06
+        assert spent / 20 / slowness() < 0.06
         assert p95 < max(0.15, 8 * least)
 
 

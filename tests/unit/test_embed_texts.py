@@ -14,7 +14,7 @@ from nimad.embed.base import Embedder
 from nimad.embed.registry import get_embedder
 from nimad.errors import EmbedderMissing
 from nimad.keys import EMBEDDERS
-from tests.pace import Pace
+from tests.pace import measure_pace
 
 TEXTS = [
     "The heating in the kitchen is broken again, the plumber comes on Thursday.",
@@ -119,9 +119,9 @@ HUGE = {
 @pytest.mark.parametrize("name", HUGE)
 def test_texts_of_200_000_characters_take_linear_time(embedder: Embedder, name: str) -> None:
     quarter = HUGE[name][: len(HUGE[name]) // 4]
-    with Pace() as part:
+    with measure_pace() as part:
         assert_unit_or_zero(embedder.embed([quarter]))
-    with Pace() as whole:
+    with measure_pace() as whole:
         assert_unit_or_zero(embedder.embed([HUGE[name]]))
     assert whole.seconds < 8 * part.seconds + 0.5, "a quadratic way takes 16 times as long"
 

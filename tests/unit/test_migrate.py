@@ -31,7 +31,7 @@ from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
-from tests.pace import Pace
+from tests.pace import measure_pace
 
 Opened = tuple[MemoryStore, MigrationManager]
 
@@ -201,7 +201,7 @@ def test_the_real_stores(tmp_path: Path, legacy_dir: Path) -> None:
         total = 0
         for name in ("graph.sqlite", "graph_v3.sqlite"):
             due = expected[name]
-            with Pace() as pace:
+            with measure_pace() as pace:
                 told = migrate(manager, legacy_dir / name)
             assert told["state"] == "verified" and pace.seconds < 12
             assert told["verified"] == due["nodes"] and told["turns"] == due["turns"]

@@ -15,7 +15,7 @@ from nimad.recall.parsed_query import MOST_TERMS, _wanted_part
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import Weights
 from nimad.text import composed
-from tests.pace import Pace
+from tests.pace import measure_pace
 from tests.samples import english
 
 MODES = ("hybrid", "words", "meaning")
@@ -156,7 +156,7 @@ def test_the_number_of_terms_has_a_bound(
     holders, rows = terms.holders, terms.rows
     monkeypatch.setattr(terms, "holders", lambda term: looked.append(term) or holders(term))
     monkeypatch.setattr(terms, "rows", lambda term, *more: looked.append(term) or rows(term, *more))
-    with Pace() as pace:
+    with measure_pace() as pace:
         for mode in MODES:
             text = " ".join(f"Word{n}" for n in range(words))[:190_000]
             store.query(text, 10, mode)
