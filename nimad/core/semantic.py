@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,6 +55,11 @@ REPAIR_ROWS = 1000
 BULK_ROWS = 4096
 """Vectors in memory from which on a bulk is sealed, before its client is told: 1 MB.  Of a quick
 embedder the records never hold those that came in bulk, and a start encodes them again [rows]."""
+BULK_SECONDS = 5.0
+"""Time after a bulk for which more is expected [seconds]."""
+HELD = 32
+"""Segments from which on they are merged as in idle time, although a bulk comes: of so many a
+question takes 3 ms longer [segments]."""
 WAITING_BYTES = 16 << 20
 """Size of the vectors in memory from which on a bulk waits for other maintenance to end [bytes]."""
 FIX = "nimactl rebuild blocks"
@@ -87,6 +95,7 @@ class SemanticIndex(Projection):
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
         self._unwritten = UnwrittenVectors()
+        self._bulk_until = -math.inf
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -282,6 +291,8 @@ class SemanticIndex(Projection):
             self.unencoded_ids = [*self.unencoded_ids, *ids]
             return
         self.index.append(np.array(ids, np.int64), rows)
+        if len(ids) >= BULK:
+            self._bulk_until = time.monotonic() + BULK_SECONDS
         if self.embedder.quick:
             self._unwritten.add(ids, rows, written)
 
@@ -353,16 +364,35 @@ class SemanticIndex(Projection):
                 log.info("the blocks are whole again")
         except (Degraded, DiskFull, DiskFailed) as error:
             waits = error  # what is there already is tidied up nevertheless
-        due = self.index.stats()["hot"] >= self._config["blocks.flush_rows"]
-        if (due or self._unwritten.due) and self.flush():
+        least = self._config["blocks.flush_rows"]
+        if self.sparing:  # whoever brings a bulk seals it
+            due = self.index.stats()["hot"] >= max(least, BULK_ROWS)
+        else:
+            due = self.index.stats()["hot"] >= least or self._unwritten.due
+        if due and self.flush():
             return True
-        listed = self._records.rows("SELECT name, rows FROM segments ORDER BY rows, name")
-        if small := segments.small_ones(listed, self._config["blocks.merge_segments"]):
+        if small := self._to_be_merged(sparing=self.sparing):
             self.merge(small)
             return True
         if waits is not None:
             raise waits
         return False
+
+    @property
+    def bulk_comes(self) -> bool:
+        """Whether memories came in bulk a moment ago."""
+        return time.monotonic() < self._bulk_until
+
+    @property
+    def crowded(self) -> bool:
+        """Whether segments should be merged although a bulk comes."""
+        return self.bulk_comes and bool(self._to_be_merged(sparing=True))
+
+    def _to_be_merged(self, *, sparing: bool) -> list[str]:
+        listed = sorted(self.index.sizes().items(), key=itemgetter(1, 0))
+        most, bound = self._config["blocks.merge_segments"], self.index.params.learn_rows
+        choose = segments.flat_ones if sparing and len(listed) <= HELD else segments.small_ones
+        return choose(listed, most, bound)
 
     def repair(self) -> bool:
         """Encode some memories without a vector (a damaged segment, an embedder that was away);
