@@ -55,6 +55,7 @@ embedder the records never hold those that came in bulk, and a start encodes the
 WAITING_BYTES = 16 << 20
 """Size of the vectors in memory from which on a bulk waits for other maintenance to end [bytes]."""
 FIX = "nimactl rebuild blocks"
+LATER = f"nothing: it happens in idle time (or now: {FIX})"
 LIVING = "FROM tombstones AS t WHERE EXISTS (SELECT 1 FROM memories WHERE id = t.id)"
 """Tombstones of memories: damage, for the memory needs a vector."""
 
@@ -183,9 +184,11 @@ class SemanticIndex(Projection):
             return
         missing = self.missing_vectors(every, mend=True)
         if missing and embedder.quick and len(missing) <= 2 * BULK_ROWS:
-            with contextlib.suppress(Degraded):
+            with contextlib.suppress(Degraded, DiskFull, DiskFailed):
                 self.add(*segments.encode_memories(self._records, embedder, missing))
                 missing = []
+                if self._many_hot:  # without an idle minute, each start would have more to encode
+                    self.flush()
         if not self.due:
             self.unencoded_ids = missing
 
@@ -232,13 +235,8 @@ class SemanticIndex(Projection):
         """
         with self._lock:
             if self.reencoding is None:
-                self.reencoding = Reencoding(
-                    self._records,
-                    self.index.directory,
-                    self.wanted_embedder,
-                    self._lock,
-                    self.serve,
-                )
+                place, wanted = self.index.directory, self.wanted_embedder
+                self.reencoding = Reencoding(self._records, place, wanted, self._lock, self.serve)
             return self.reencoding
 
     def serve(self, index: BlockIndex, embedder: Embedder) -> None:
@@ -327,6 +325,10 @@ class SemanticIndex(Projection):
 
     # --- idle time ------------------------------------------------------------------------------
 
+    @property
+    def _many_hot(self) -> bool:
+        return bool(self.index.stats()["hot"] >= self._config["blocks.flush_rows"])
+
     def follow(self) -> bool:
         """Mend what is damaged, encode what has no vector, seal hot vectors, merge segments."""
         if self._damaged:
@@ -353,8 +355,7 @@ class SemanticIndex(Projection):
                 log.info("the blocks are whole again")
         except (Degraded, DiskFull, DiskFailed) as error:
             waits = error  # what is there already is tidied up nevertheless
-        due = self.index.stats()["hot"] >= self._config["blocks.flush_rows"]
-        if (due or self._unwritten.due) and self.flush():
+        if (self._many_hot or self._unwritten.due) and self.flush():
             return True
         listed = self._records.rows("SELECT name, rows FROM segments ORDER BY rows, name")
         if small := segments.small_ones(listed, self._config["blocks.merge_segments"]):
@@ -457,21 +458,22 @@ class SemanticIndex(Projection):
         found = [Problem(self.name, damage.error.message, fix) for damage in damaged]
         if self.due:
             what = f"the vectors are to be made anew with the embedder {self.wanted_embedder.name}"
-            fix = f"nothing: it happens in idle time (or now: {FIX})"
-            return [*found, Problem(self.name, what, fix, "note")]
+            return [*found, Problem(self.name, what, LATER, "note")]
         with self._lock, self._records.exclusive():  # nothing comes or goes in between
             indexed, rows = self.index.ids(), self.index.stats()["rows"]
             strangers = np.setdiff1d(indexed, self._records.ids())
             lost, listed = self.missing_vectors(), set(self._records.segment_names())
+            waiting = len(np.intersect1d(lost, self.unencoded_ids))
             stray = segments.stray_files(self.index, listed)
         twice = len(indexed) - len(np.unique(indexed)) or rows - len(indexed)
-        for number, what in (
-            (len(strangers), "vector(s) belong to no memory"),
-            (twice, "memories have two vectors"),
-            (len(lost), "memories have no vector"),
+        for number, what, fix, severity in (
+            (len(strangers), "vector(s) belong to no memory", FIX, "error"),
+            (twice, "memories have two vectors", FIX, "error"),
+            (len(lost) - waiting, "memories have no vector", FIX, "error"),
+            (waiting, "memories have no vector yet: only words find them", LATER, "warning"),
         ):
             if number:
-                found.append(Problem(self.name, f"{number} {what}", FIX))
+                found.append(Problem(self.name, f"{number} {what}", fix, severity))
         for path in stray:
             what = f"{path.name} is not listed"
             found.append(Problem(self.name, what, "restart nimad", "note"))

@@ -70,12 +70,12 @@ def test_what_is_remembered_is_found_at_once_and_after_a_restart(store: MemorySt
     again.close()
 
 
-def after_a_kill(store: MemoryStore, place: Path) -> MemoryStore:
+def after_a_kill(store: MemoryStore, place: Path, config: Config | None = None) -> MemoryStore:
     """The store as a kill now leaves it, opened again: it has every vector, and finds the same."""
     shutil.copytree(store.state, place)
     alive = store.records.ids().tolist()
     told = [(hit.memory.id, hit.score) for hit in store.similar(alive[-1]).hits]
-    again = MemoryStore.open(place, Config())
+    again = MemoryStore.open(place, config or Config())
     assert again.blocks.ids().tolist() == alive and errors(again) == []
     assert [(hit.memory.id, hit.score) for hit in again.similar(alive[-1]).hits] == told
     return again
@@ -102,6 +102,23 @@ def test_vectors_are_written_a_few_at_a_time_and_made_again_after_a_crash(
         if step % 10 == 0:
             before, store = store, after_a_kill(store, tmp_path / str(step))
             before.close()
+    store.close()
+
+
+def test_many_starts_without_an_idle_minute_between_them_leave_no_memory_without_a_vector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "BULK_ROWS", 100)
+    monkeypatch.setattr(unwritten, "BULK", 5)
+    monkeypatch.setattr(unwritten, "LATE_ROWS", 50)
+    config = Config().replace(**{"blocks.flush_rows": 100})
+    store = MemoryStore.open(tmp_path / "0", config)
+    for step in range(1, 10):
+        for number in range(40):
+            store.remember(Memory(text=f"{TEXTS[0]}, as note {number} of day {step} says"))
+        before, store = store, after_a_kill(store, tmp_path / str(step), config)
+        before.close()
+        assert store.blocks.stats()["hot"] < 100
     store.close()
 
 

@@ -366,6 +366,7 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "records.sqlite",
             "records.sqlite-shm",
+            "records.sqlite-unfolded",
             "records.sqlite-wal",
         ]
 
