@@ -30,18 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
-from nimad.core import segments
+from nimad.core import embedders, segments
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
 from nimad.core.unwritten import BULK, UnwrittenVectors
 from nimad.disk.durable import remove_strays, set_aside, size_of
-from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
-from nimad.embed.registry import get_embedder
-from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
+from nimad.errors import Degraded, DiskFailed, DiskFull, NimadError
 from nimad.index.blocks import BlockIndex, Damage
-from nimad.index.kernels.loader import load_kernels
 from nimad.index.quantise import Vectors
 from nimad.store import staged_segments
 from nimad.store.forgotten import PurgeNote
@@ -72,13 +69,6 @@ Ids = NDArray[np.int64]
 Encoded: TypeAlias = tuple[Embedder, Rows | None]
 
 
-def _embedder(name: str, config: Config) -> Embedder:
-    """The embedder of that name, with the kernels of this machine."""
-    embedder = get_embedder(name, config)
-    embedder.use(load_kernels)  # which no start waits for
-    return embedder
-
-
 class SemanticIndex(Projection):
     """Vectors of one state directory; also what `remember` and queries ask."""
 
@@ -100,8 +90,8 @@ class SemanticIndex(Projection):
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
-        self.wanted_embedder = self._find_wanted_embedder()
-        embedder, self.due = self._find_serving_embedder()
+        self.wanted_embedder = embedders.wanted(config, records, health)
+        embedder, self.due = embedders.serving(self.wanted_embedder, config, records)
         self.serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
         """The index that serves now and the embedder that made its vectors: one pair, read once."""
 
@@ -116,45 +106,6 @@ class SemanticIndex(Projection):
         return self.serving[1]
 
     # --- start ----------------------------------------------------------------------------------
-
-    def _find_wanted_embedder(self) -> Embedder:
-        """The configured embedder.  A missing one does not keep the memories from being found:
-        the vectors that it made stay, and queries go by words; those of another serve on."""
-        name, stored = self._config["embedder"], self._records.meta("embedder")
-        try:
-            wanted = _embedder(name, self._config)
-            if stored is None:
-                wanted.check()
-            return wanted
-        except (EmbedderMissing, TableDamaged) as error:
-            if stored is None:
-                raise
-            reason = error.sentences
-            log.error("%s", reason)
-            if str(stored).partition(":")[0] == name:
-                return AbsentEmbedder(stored, reason)
-            serving = _embedder(str(stored).partition(":")[0], self._config)
-            self._health.fail("embedder", reason)
-            return serving
-
-    def _find_serving_embedder(self) -> tuple[Embedder, bool]:
-        """The embedder that fits the stored vectors, and whether they are to be made anew.
-
-        While the configured one differs, the old one serves until the rebuild; when the old one
-        does not exist any more, its vectors cannot be compared with anything.
-        """
-        wanted, stored = self.wanted_embedder, self._records.meta("embedder")
-        if stored is None:
-            with self._records.write() as tx:
-                tx.set_meta("embedder", signature(wanted))
-            return wanted, False
-        if stored == signature(wanted):
-            return wanted, False
-        try:
-            old = _embedder(str(stored).split(":", 1)[0], self._config)
-        except NimadError:
-            return wanted, True
-        return (old if signature(old) == stored else wanted), True
 
     def open(self) -> None:
         """Map the listed segments, load the hot vectors, lay the tombstones."""
@@ -224,7 +175,7 @@ class SemanticIndex(Projection):
 
         Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
         """
-        if (wanted := _embedder(config["embedder"], config)) is not self.wanted_embedder:
+        if (wanted := embedders.named(config["embedder"], config)) is not self.wanted_embedder:
             wanted.check()
         with self._lock:
             self._config = config
