@@ -13,8 +13,8 @@ without an answer (two of commands and in Russian and the like, eight where note
 another language or by keywords), and as few others as then possible get one.
 docs/recall.md has the curves.  `strictness` moves the threshold along them.
 
-The modes words and meaning rank by one side alone, but look at the other before they refuse, where
-that is quick: whether there is an answer does not depend on how it is ranked.
+The modes words and meaning rank by one side alone, but look at the other unless the first leaves no
+doubt, where that is quick: whether there is an answer does not depend on how it is ranked.
 """
 
 from __future__ import annotations
