@@ -3,11 +3,12 @@
 BIN := .venv/bin
 STAMP := .venv/.complete
 WORKERS ?= 3
+SLOW_WORKERS ?= 2
 PEERS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nimad/peers
 PEER_PYTHON ?= /usr/bin/python3
 TARGET := $(if $(RELEASE),--release $(RELEASE)) $(if $(ARCH),--arch $(ARCH))
 
-.PHONY: help setup run test test-slow test-web test-agents test-fleet client measure bench bench-peers bench-vsa bench-recall bench-migration minilm static lexicon lint deb
+.PHONY: help setup run test test-slow test-alone test-web test-agents test-fleet client measure bench bench-peers bench-vsa bench-recall bench-migration minilm static lexicon lint deb
 .PHONY: deb-minilm test-deb test-release test-vm test-pi test-card clean
 
 help: ## this list
@@ -26,8 +27,12 @@ run: $(STAMP) ## show the whole path once, on a daemon of its own
 test: $(STAMP) ## run all but the slow tests in WORKERS=3 processes; PYTEST="-x -k words" is passed on
 	@$(BIN)/pytest -m "not slow and not fleet" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
-test-slow: $(STAMP) ## run the slow tests, those that measure waits and memory too, one after another
-	@$(BIN)/pytest -m "slow and not agents and not browser and not fleet" --durations 10 $(PYTEST)
+test-slow: $(STAMP) ## run the slow tests in SLOW_WORKERS=2 processes, but those that test-alone runs
+	@$(BIN)/pytest -m "slow and not alone and not agents and not browser and not fleet" --numprocesses $(SLOW_WORKERS) \
+	  --dist worksteal --durations 10 $(PYTEST)
+
+test-alone: $(STAMP) ## run the tests that measure waits or memory, one after another
+	@$(BIN)/pytest -m "alone and not agents and not browser and not fleet" --durations 10 $(PYTEST)
 
 test-agents: $(STAMP) ## try nimad with the clients of others: MCP's SDKs (npm is needed, and the network once)
 	@$(BIN)/python packaging/fetch_agents.py

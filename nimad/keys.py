@@ -249,7 +249,7 @@ KEYS: dict[str, Key] = {
     "server.threads": Key(
         2,
         integer(1, 64),
-        "Reading requests answered at the same time; writing and lengthy ones have two each.",
+        "Reading requests answered at the same time; others have threads of their own.",
         "threads",
         live=False,
     ),

@@ -6,6 +6,7 @@ import threading
 
 from nimad.background.worker import Step, Worker
 from nimad.core import maintenance
+from nimad.core.semantic import BULK_SECONDS
 from nimad.core.store import MemoryStore
 
 LATEST_SECONDS = 60.0
@@ -36,7 +37,7 @@ class MaintenanceJob:
             if self._due is None or self._due > now:
                 self._due = now
                 self._worker.wake()
-            elif self._store.words.overdue:
+            elif self._store.words.overdue or self._store.semantic.crowded:
                 self._worker.wake()
 
     def asked(self) -> None:
@@ -66,21 +67,24 @@ class MaintenanceJob:
         # It does not wait when words and meaning both are out of service, after an upgrade of a
         # large store: no query finds anything.  Nor when clients wrote without a pause: what waits
         # lies in memory, and is read again by the next start (many short runs would never come to
-        # an idle minute).  Nor when traces of what was purged are still to be removed.
+        # an idle minute), or is in so many segments that questions take longer.  Nor when traces of
+        # what was purged are still to be removed.
         store, reason = self._store, self._store.health.reason
         urgent = bool(reason("words") and reason("blocks")) or store.words.overdue
+        urgent = urgent or store.semantic.crowded
         urgent = urgent or (store.purge.due and not store.setbacks.remaining("purge"))
         latest = 0.0 if urgent else LATEST_SECONDS
         return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)
 
     def _step(self) -> None:
         seen = self._changes
-        if maintenance.step(self._store):
+        sparing = self._store.semantic.bulk_comes and self._worker.idle.closed_for() > 0
+        if maintenance.step(self._store, sparing=sparing):
             return
         with self._lock:
             if self._changes != seen:
                 return
-            again = self._store.setbacks.due_in()
+            again = BULK_SECONDS if sparing else self._store.setbacks.due_in()
             self._due = None if again is None else self._worker.clock() + again
         self._rest()
 

@@ -45,6 +45,7 @@ from nimad.errors import (
     StateNotEmpty,
     StateTooNew,
 )
+from nimad.store.database_files import mark_of
 from nimad.store.foreign_records import FILES, take_over
 
 MOST_UNPACKED = 200
@@ -70,6 +71,7 @@ def restore(file: BinaryIO, path: str, state: Path, tell: Tell) -> dict[str, Any
         if any((state / f"{RECORDS}{end}").exists() for end in ("", "-wal")):
             raise StateNotEmpty(state=state)
         sweep(state)
+        mark_of(state / RECORDS).unlink(missing_ok=True)
         reader = BackupReader(file, path)
         packed = os.fstat(file.fileno()).st_size  # 0 for a pipe
         if packed and reader.bytes > MOST_UNPACKED * packed + MARGIN_BYTES:

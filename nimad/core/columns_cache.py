@@ -29,8 +29,9 @@ class ColumnsCache(Projection):
         return self._recall.columns_cache.position
 
     def follow(self) -> bool:
-        """Write the file when much has changed since."""
-        return self._recall.keep()
+        """Write the file when much has changed since; not while more comes, for it would be due
+        again at once, and costs a look at every memory."""
+        return not self.sparing and self._recall.keep()
 
     def rebuild(self) -> None:
         """Nothing to be made on request: it only saves a start some time."""

@@ -4,7 +4,7 @@ The memories once a month and after each power cut, the rows of all other tables
 nothing can make them anew, so what is damaged stays in service, is named by `doctor`, and is for a
 person to mend.  The files of the projections once a week: what is damaged is set aside and made
 anew.  What was found and when is kept (`meta.integrity`) over a restart.  A memory that is read is
-compared there and then.
+compared there and then.  That a start did not find the WAL is told for a week.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from nimad.model import EVERYTHING, now_ms
 from nimad.store import checksums, row_checksums, schema
 from nimad.store.bounded import ids_of_page
 from nimad.store.records import Records
+from nimad.times import iso
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ KEPT = 1000
 NAMED = 20
 """Damaged memories that `doctor` names one by one [ids]."""
 RESTORE = "stop nimad and restore a backup (nimactl restore)"
+COMPARE = f"if something is missing: {RESTORE}; this is told for a week"
 BLOCKS = "nimactl rebuild blocks"
 FIXES = {"a row of segments": BLOCKS, "a row of pending": BLOCKS}
 FIXES |= dict.fromkeys(("a row of names", "a row of phi"), f"wait for idle time; else {RESTORE}")
@@ -85,6 +87,11 @@ class Integrity:
         self._found: list[int] = checksums.damaged(records, state.get("damaged", []))
         self._file: list[str] = []
         self._rows: list[str] = state.get("rows", [])
+        self._log_missed: int = state.get("log_missed", 0)
+        if records.log_missing:
+            self._log_missed = now_ms()
+            with contextlib.suppress(NimadError):  # a disk that takes no writes
+                self._save()
         self._tell()
         records.on_damage = self._meet
 
@@ -131,12 +138,22 @@ class Integrity:
             self._found, self._file = damaged, list(_of_file(self._records))
         self._tell()
         self._finished[look] = now_ms()
-        state = {"finished": self._finished, "damaged": self._found[:KEPT]}
-        state["rows"] = self._rows[:KEPT]
+        self._save(completed=look == "records")
+
+    def _save(self, completed: bool = False) -> None:
+        state: dict[str, Any] = {"finished": self._finished, "damaged": self._found[:KEPT]}
+        state |= {"rows": self._rows[:KEPT], "log_missed": self._log_missed}
         with self._records.write() as tx:
-            if look == "records":
+            if completed:
                 checksums.note_completed(tx)
             tx.set_meta(KEY, json.dumps(state))
+
+    def _log_was_missing(self) -> list[str]:
+        if not 0 <= now_ms() - self._log_missed < FILES_MS:
+            return []
+        wal, at = f"{self._records.path.name}-wal", iso(self._log_missed)
+        told = f"{wal} was gone when nimad started ({at}), and with it what was remembered last"
+        return [f"{told}, unless another program, sqlite3 say, had folded it into the file"]
 
     def examine(self) -> tuple[list[int], list[str]]:
         """Read all of it now: ids of damaged memories, and what else is damaged; writes nothing."""
@@ -155,7 +172,7 @@ class Integrity:
     def check(self) -> list[Problem]:
         """What `examine` finds, with what mends it."""
         damaged, problems = self.examine()
-        found = []
+        found = [Problem(PART, told, COMPARE, "warning") for told in self._log_was_missing()]
         for line in problems[:NAMED]:
             fix = next((FIXES[begin] for begin in FIXES if line.startswith(begin)), RESTORE)
             found.append(Problem(PART, line, fix))
@@ -179,7 +196,8 @@ class Integrity:
         return ids or (ids_of_page(self._records, after, 1, EVERYTHING, 1 << 40)[0] if more else [])
 
     def _tell(self) -> None:
-        damaged, problems = self._found, [*self._file, *self._rows]
+        damaged = self._found
+        problems = [*self._file, *self._rows, *self._log_was_missing()]
         if not damaged and not problems:
             self._health.restore(PART)
             return
@@ -188,7 +206,7 @@ class Integrity:
             names = ", ".join(map(str, damaged[:NAMED]))
             told.append(f"{len(damaged)} damaged (ids {names}{', ...' * (len(damaged) > NAMED)})")
         reason = f"{'; '.join(told)}; `nimactl doctor` tells what to do"
-        log.error("the records are damaged: %s", reason)
+        log.error("the records: %s", reason)
         self._health.fail(PART, reason)
 
 

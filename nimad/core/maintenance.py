@@ -37,11 +37,14 @@ FREE_PAGES = 64
 """Free pages of the records from which they are given back to the file system [pages of 4 KiB]."""
 
 
-def step(store: MemoryStore) -> bool:
+def step(store: MemoryStore, *, sparing: bool = False) -> bool:
     """Do the most urgent piece; False when nothing can be done now.  Never raises.
 
+    With `sparing`, what is large and can wait is left for idle time (`Projection.sparing`).
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
+    for projection in store.projections:
+        projection.sparing = sparing
     pieces: list[tuple[str, Callable[[], bool]]] = [  # most urgent first
         ("purge", store.purge.finish),
         ("clock", store.clock.set_right),

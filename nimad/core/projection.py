@@ -50,9 +50,12 @@ class Projection(ABC):
 
     Attributes:
         name: in `status`, `doctor`, `degraded` and `nimactl rebuild`.
+        sparing: whether `follow` is called while memories come in bulk: what is large, and can
+            wait, is left for later.
     """
 
     name: str
+    sparing = False
 
     @property
     def position(self) -> int | None:

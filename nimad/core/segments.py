@@ -90,16 +90,21 @@ def next_name(prefix: str, listed: Iterable[str], directory: Path) -> str:
     return f"{prefix}-{max(numbers, default=0) + 1:08d}"
 
 
-def small_ones(listed: Sequence[tuple[str, int]], most: int) -> list[str]:
-    """Which to merge of segments and their rows, smallest first; none while they are `most`.
+def small_ones(listed: Sequence[tuple[str, int]], most: int, bound: int) -> list[str]:
+    """Which to merge of segments and their rows, smallest first; none while they are `most`, unless
+    three that have no blocks, for which they are smaller than `bound`, are at least half as large.
 
     About half of them, and each that is no larger than the smaller ones together, so that a row is
     merged again only when its segment doubles: 3.4 times of a million that come in parts of 2,000,
     where half alone took 12.9.
     """
-    if len(listed) <= most:
+    flat = [rows for _, rows in listed if rows < bound]
+    if len(listed) > most:
+        count = len(listed) - most // 2
+    elif sum(2 * rows >= bound for rows in flat) > 2:
+        count = len(flat)
+    else:
         return []
-    count = len(listed) - most // 2
     together = sum(rows for _, rows in listed[:count])
     for _, rows in listed[count:]:
         if rows > together:
@@ -107,6 +112,22 @@ def small_ones(listed: Sequence[tuple[str, int]], most: int) -> list[str]:
         together += rows
         count += 1
     return [name for name, _ in listed[:count]]
+
+
+def flat_ones(listed: Sequence[tuple[str, int]], most: int, bound: int) -> list[str]:
+    """Which to merge while memories come in bulk: the smallest, as many as have fewer rows together
+    than `bound`, from which on blocks are learned; none while these are fewer than half of `most`.
+
+    To copy a row takes 2 us, to learn blocks of it 50; and a question pays .1 ms for a segment, of
+    4,096 rows or of 32,768.
+    """
+    chosen, together = [], 0
+    for name, rows in listed:
+        together += rows
+        if together >= bound:
+            break
+        chosen.append(name)
+    return chosen if len(chosen) >= max(2, most // 2) else []
 
 
 def seal(

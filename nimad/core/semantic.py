@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,18 +30,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
-from nimad.core import segments
+from nimad.core import embedders, segments
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.reencoding import Reencoding
 from nimad.core.unwritten import BULK, UnwrittenVectors
 from nimad.disk.durable import remove_strays, set_aside, size_of
-from nimad.embed.absent import AbsentEmbedder
 from nimad.embed.base import Embedder, signature
-from nimad.embed.registry import get_embedder
-from nimad.errors import Degraded, DiskFailed, DiskFull, EmbedderMissing, NimadError, TableDamaged
+from nimad.errors import Degraded, DiskFailed, DiskFull, NimadError
 from nimad.index.blocks import BlockIndex, Damage
-from nimad.index.kernels.loader import load_kernels
 from nimad.index.quantise import Vectors
 from nimad.store import staged_segments
 from nimad.store.forgotten import PurgeNote
@@ -52,6 +52,11 @@ REPAIR_ROWS = 1000
 BULK_ROWS = 4096
 """Vectors in memory from which on a bulk is sealed, before its client is told: 1 MB.  Of a quick
 embedder the records never hold those that came in bulk, and a start encodes them again [rows]."""
+BULK_SECONDS = 5.0
+"""Time after a bulk for which more is expected [seconds]."""
+HELD = 32
+"""Segments from which on they are merged as in idle time, although a bulk comes: of so many a
+question takes 3 ms longer [segments]."""
 WAITING_BYTES = 16 << 20
 """Size of the vectors in memory from which on a bulk waits for other maintenance to end [bytes]."""
 FIX = "nimactl rebuild blocks"
@@ -62,13 +67,6 @@ LIVING = "FROM tombstones AS t WHERE EXISTS (SELECT 1 FROM memories WHERE id = t
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Encoded: TypeAlias = tuple[Embedder, Rows | None]
-
-
-def _embedder(name: str, config: Config) -> Embedder:
-    """The embedder of that name, with the kernels of this machine."""
-    embedder = get_embedder(name, config)
-    embedder.use(load_kernels)  # which no start waits for
-    return embedder
 
 
 class SemanticIndex(Projection):
@@ -88,11 +86,12 @@ class SemanticIndex(Projection):
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
         self._unwritten = UnwrittenVectors()
+        self._bulk_until = -math.inf
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
-        self.wanted_embedder = self._find_wanted_embedder()
-        embedder, self.due = self._find_serving_embedder()
+        self.wanted_embedder = embedders.wanted(config, records, health)
+        embedder, self.due = embedders.serving(self.wanted_embedder, config, records)
         self.serving = (BlockIndex(state / "blocks", embedder.dims), embedder)
         """The index that serves now and the embedder that made its vectors: one pair, read once."""
 
@@ -107,45 +106,6 @@ class SemanticIndex(Projection):
         return self.serving[1]
 
     # --- start ----------------------------------------------------------------------------------
-
-    def _find_wanted_embedder(self) -> Embedder:
-        """The configured embedder.  A missing one does not keep the memories from being found:
-        the vectors that it made stay, and queries go by words; those of another serve on."""
-        name, stored = self._config["embedder"], self._records.meta("embedder")
-        try:
-            wanted = _embedder(name, self._config)
-            if stored is None:
-                wanted.check()
-            return wanted
-        except (EmbedderMissing, TableDamaged) as error:
-            if stored is None:
-                raise
-            reason = error.sentences
-            log.error("%s", reason)
-            if str(stored).partition(":")[0] == name:
-                return AbsentEmbedder(stored, reason)
-            serving = _embedder(str(stored).partition(":")[0], self._config)
-            self._health.fail("embedder", reason)
-            return serving
-
-    def _find_serving_embedder(self) -> tuple[Embedder, bool]:
-        """The embedder that fits the stored vectors, and whether they are to be made anew.
-
-        While the configured one differs, the old one serves until the rebuild; when the old one
-        does not exist any more, its vectors cannot be compared with anything.
-        """
-        wanted, stored = self.wanted_embedder, self._records.meta("embedder")
-        if stored is None:
-            with self._records.write() as tx:
-                tx.set_meta("embedder", signature(wanted))
-            return wanted, False
-        if stored == signature(wanted):
-            return wanted, False
-        try:
-            old = _embedder(str(stored).split(":", 1)[0], self._config)
-        except NimadError:
-            return wanted, True
-        return (old if signature(old) == stored else wanted), True
 
     def open(self) -> None:
         """Map the listed segments, load the hot vectors, lay the tombstones."""
@@ -215,7 +175,7 @@ class SemanticIndex(Projection):
 
         Raises ConfigError, EmbedderMissing, TableDamaged: nothing has changed then.
         """
-        if (wanted := _embedder(config["embedder"], config)) is not self.wanted_embedder:
+        if (wanted := embedders.named(config["embedder"], config)) is not self.wanted_embedder:
             wanted.check()
         with self._lock:
             self._config = config
@@ -280,6 +240,8 @@ class SemanticIndex(Projection):
             self.unencoded_ids = [*self.unencoded_ids, *ids]
             return
         self.index.append(np.array(ids, np.int64), rows)
+        if len(ids) >= BULK:
+            self._bulk_until = time.monotonic() + BULK_SECONDS
         if self.embedder.quick:
             self._unwritten.add(ids, rows, written)
 
@@ -355,15 +317,33 @@ class SemanticIndex(Projection):
                 log.info("the blocks are whole again")
         except (Degraded, DiskFull, DiskFailed) as error:
             waits = error  # what is there already is tidied up nevertheless
-        if (self._many_hot or self._unwritten.due) and self.flush():
+        due = self._many_hot or self._unwritten.due
+        if self.sparing:  # whoever brings a bulk seals it
+            due = self.index.stats()["hot"] >= max(self._config["blocks.flush_rows"], BULK_ROWS)
+        if due and self.flush():
             return True
-        listed = self._records.rows("SELECT name, rows FROM segments ORDER BY rows, name")
-        if small := segments.small_ones(listed, self._config["blocks.merge_segments"]):
+        if small := self._to_be_merged(sparing=self.sparing):
             self.merge(small)
             return True
         if waits is not None:
             raise waits
         return False
+
+    @property
+    def bulk_comes(self) -> bool:
+        """Whether memories came in bulk a moment ago."""
+        return time.monotonic() < self._bulk_until
+
+    @property
+    def crowded(self) -> bool:
+        """Whether segments should be merged although a bulk comes."""
+        return self.bulk_comes and bool(self._to_be_merged(sparing=True))
+
+    def _to_be_merged(self, *, sparing: bool) -> list[str]:
+        listed = sorted(self.index.sizes().items(), key=itemgetter(1, 0))
+        most, bound = self._config["blocks.merge_segments"], self.index.params.learn_rows
+        choose = segments.flat_ones if sparing and len(listed) <= HELD else segments.small_ones
+        return choose(listed, most, bound)
 
     def repair(self) -> bool:
         """Encode some memories without a vector (a damaged segment, an embedder that was away);

@@ -15,6 +15,7 @@ from nimad.disk.durable import make_directory, own_files, size_of, sweep_tempora
 from nimad.disk.failures import check_writable, disk_errors
 from nimad.errors import DiskReadOnly, RecordsDamaged, StateBusy, StateUnusable
 from nimad.graph.limits import FILES as GRAPH_FILES
+from nimad.store.database_files import mark_of
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +144,10 @@ def check_owner(state: Path) -> None:
 
 
 def check_records(state: Path) -> None:
-    """Raises RecordsDamaged when the records are gone, or empty, and what was made of them or their
-    log is there: a new store would hide that, and delete the log.  (A restore that was interrupted
-    leaves neither.)  Raises StateUnusable for what is no file, which SQLite might read for ever."""
+    """Raises RecordsDamaged when the records are gone, or empty, and what was made of them, their
+    log or its mark is there: a new store would hide that, and delete the log.  (A restore that was
+    interrupted leaves none.)  Raises StateUnusable for what is no file, which SQLite might read
+    for ever."""
     records, log_ = state / RECORDS, state / f"{RECORDS}-wal"
     for path in (records, log_, state / f"{RECORDS}-shm", state / f"{RECORDS}-journal"):
         if path.exists() and not path.is_file():
@@ -155,6 +157,7 @@ def check_records(state: Path) -> None:
     left = [path for part in ("words", "blocks") for path in own_files(state / part, PARTS[part])]
     if size_of(log_):
         left.append(log_)
+    left += filter(Path.exists, [mark_of(records)])
     if left:
         told = f"the file is {'empty' if records.exists() else 'missing'}"
         found = f"{told}, and {left[0].name} says that there were some; e2fsck puts what it finds"

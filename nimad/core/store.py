@@ -237,7 +237,7 @@ class MemoryStore:
         self._taken_in += sum(len(each.text) for each in memories)
         if self._taken_in >= TEXT:
             self._taken_in = 0
-            self.embedder.rest()
+            self.embedder.give_back()
             heap.give_back()
         if len(memories) < BULK:
             return

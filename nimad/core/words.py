@@ -63,6 +63,8 @@ STEP_SECONDS = 0.05
 """Time after which the tail is read on in another step [seconds]."""
 RATIO = 3
 """A file is made one with the newer ones unless it has RATIO times as many memories as they."""
+HELD = 32
+"""Files from which on they are made fewer although a bulk comes [files]."""
 WHY = "its index is damaged and is being made anew"
 RENEWED = "its index is being made anew"
 
@@ -165,15 +167,19 @@ class WordsIndex(Projection):
             self._fill()
             return True
         self._health.restore(self.name)
-        if self._terms.waiting_bytes < TAIL_BYTES and self._recall.follow(STEP_SECONDS):
+        # whoever brings a bulk reads it on
+        behind = not self.sparing and self._terms.waiting_bytes < TAIL_BYTES
+        if behind and self._recall.follow(STEP_SECONDS):
             return True
         sealed = self._terms.sealed
         covered = sum(segment.documents for segment in sealed)
-        due = self._terms.waiting >= min(max(covered // SHARE, LEAST), MOST)
+        least = MOST if self.sparing else min(max(covered // SHARE, LEAST), MOST)
+        due = self._terms.waiting >= least
         if due or self._terms.waiting_bytes >= TAIL_BYTES:
             self._replace([], self._terms.freeze())
             return True
-        if len(small := _to_be_merged(sealed)) > 1:
+        held = self.sparing and len(sealed) <= HELD
+        if not held and len(small := _to_be_merged(sealed)) > 1:
             self._replace(small, small)
             return True
         return drop_former(self._records)

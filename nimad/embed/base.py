@@ -94,8 +94,13 @@ class Embedder(ABC):
         """Take what gives, when texts are read, what reads them faster: a
         `nimad.embed.vocabulary.TextSums`; no row changes."""
 
-    def rest(self) -> None:  # noqa: B027 - most embedders have nothing to give back
-        """Give memory back that the next call of `embed` can have again."""
+    def give_back(self) -> None:  # noqa: B027 - most embedders have nothing to give back
+        """Give the pages of files back, between two parts of a long run: the next call of `embed`
+        reads them again.  What it would have to work out again stays."""
+
+    def rest(self) -> None:
+        """Give all memory back that the next call of `embed` can have again."""
+        self.give_back()
 
     def spell(self, word: str) -> Spelt:
         """How a word, as it is written, is spelt; one of an unknown vocabulary is a rare piece."""

@@ -179,9 +179,13 @@ class StaticEmbedder(Embedder):
                 sums[row] += weights[start:end] @ vectors[start:end].astype(np.float64)
                 row, start = row + 1, end
 
-    def rest(self) -> None:
-        """Give the pages of table and lexicon back: after an import all 15 MB of them count as this
-        process's.  What was read of texts goes, too."""
-        self._reader.rest()
+    def give_back(self) -> None:
+        """Give the pages of table and lexicon back: in an import all 15 MB of them count as this
+        process's."""
         for unmap in self._unmap:
             unmap()
+
+    def rest(self) -> None:
+        """The same; what was read of texts goes, too."""
+        self._reader.rest()
+        self.give_back()

@@ -265,6 +265,10 @@ class BlockIndex:
         """The live ids, hot and sealed, ascending: int64[n]."""
         return self._view.ids()
 
+    def sizes(self) -> dict[str, int]:
+        """The open segments, and how many rows each holds, removed ones too."""
+        return {s.segment.name: s.segment.meta.rows for s in self._view.sealed}
+
     def segment_ids(self, names: Sequence[str]) -> Ids:
         """Every id in these open segments, removed ones too, ascending: int64[n]."""
         wanted = set(names)

@@ -1,7 +1,8 @@
 """Frames in, replies out: finds the verb, asks whether the peer may, runs it in a worker thread.
 
 Reading, writing and lengthy verbs have lanes of their own, so that a query never queues behind a
-write, nor either behind a verification that takes a minute; in each the users take turns.  Large
+write, nor either behind a verification that takes a minute, nor what is to be forgotten behind
+somebody's checks; in each the users take turns.  Large
 frames are parsed in a lane, too: the event loop does nothing that takes long.  Whatever a verb
 raises becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
 """
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 WRITERS = 8
 """Number of threads for writing verbs, which commit together what they have ready [threads]."""
 LENGTHY = 2
-"""Number of threads for lengthy verbs [threads]."""
+"""Number of threads for lengthy verbs that read, and for those that write [threads]."""
 SMALL = 2048
 """Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
 HUNG_SECONDS = 120.0
@@ -54,7 +55,9 @@ class Dispatcher:
         self._lanes = {
             "read": Lane("read", threads),
             "write": Lane("write", WRITERS),
-            "lengthy": Lane("lengthy", LENGTHY),
+            "lengthy read": Lane("lengthy_read", LENGTHY),
+            "lengthy write": Lane("lengthy_write", LENGTHY),
+            "purge": Lane("purge", 1),
         }
         self._parsing = Lane("parse", 1)
         self._watchdog = Lane("watchdog", 1)
@@ -94,7 +97,8 @@ class Dispatcher:
             name = verb.name
             self.before(verb)
             kind = "read" if verb.access == "read" else "write"
-            kind = "lengthy" if is_lengthy(verb.name, found.params) else kind
+            if is_lengthy(verb.name, found.params):
+                kind = "purge" if verb.name == "forget" else f"lengthy {kind}"
             with self._going_first(verb.watching or kind != "read"):
                 job = self._lanes[kind].submit(
                     peer.uid, partial(self._perform, verb, found, peer, frame.fds)

@@ -44,12 +44,12 @@ class Commits:
     def __init__(
         self,
         path: Path,
-        secure: Callable[[], None],
+        secure: Callable[[bool], None],
         begun: Callable[[], None],
         on_trouble: Callable[[DiskFailed | DiskFull | None], None],
     ) -> None:
-        """`secure` makes sure before BEGIN and after COMMIT that what is committed is durable;
-        `begun` is called after each BEGIN."""
+        """`secure` makes sure before BEGIN and after COMMIT that what is committed is durable, and
+        is told whether a change was; `begun` is called after each BEGIN."""
         self._path, self._secure, self._on_trouble = path, secure, on_trouble
         self._begun = begun
         self.trouble: DiskFailed | DiskFull | None = None
@@ -117,7 +117,7 @@ class Commits:
         joins = self._group is not None
         try:
             if not joins:
-                self._secure()
+                self._secure(False)
             tx = Transaction(self.writer, self._names, joins)
             with translated(self._path):
                 self.writer.execute("SAVEPOINT part" if joins else "BEGIN IMMEDIATE")
@@ -154,7 +154,8 @@ class Commits:
         try:
             with translated(self._path):
                 self.writer.execute("COMMIT")
-            self._secure()
+            parts = self._group.parts if self._group else ()
+            self._secure(any(part.changed for part in parts))
         except BaseException as error:
             self._end(error)
             return

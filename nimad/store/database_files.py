@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nimad.disk.durable import fsync_dir, write_durable
+from nimad.disk.durable import crash_point, fsync_dir, write_durable
 from nimad.disk.failures import disk_errors
 from nimad.errors import NimadError, StateUnusable
 
@@ -37,6 +37,7 @@ class DatabaseFiles:
         self.wal_content = os.open(self.wal, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.content = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._known = self._identity()
+        self._mark, self._marked = mark_of(path), False
 
     def close(self) -> None:
         """To be called after the connections were closed."""
@@ -54,6 +55,23 @@ class DatabaseFiles:
             detail = f"{self.path.name} was moved, deleted or replaced while nimad ran; stop nimad"
             raise StateUnusable(state=self.path.parent, detail=f"{detail}, put it back, start it")
         return found == self._known
+
+    def note_unfolded(self) -> None:
+        """A change is committed: the next start must find the WAL (nimad/store/unfolded.py)."""
+        if not self._marked:
+            crash_point("unfolded.committed")
+            with contextlib.suppress(OSError):
+                self._mark.touch(mode=0o600)
+                fsync_dir(self._mark.parent)
+                self._marked = True
+            crash_point("unfolded.noted")
+
+    def forget_unfolded(self) -> None:
+        """The connections are about to be closed, which folds the WAL and deletes it."""
+        with contextlib.suppress(OSError):
+            self._mark.unlink()
+            fsync_dir(self._mark.parent)
+        crash_point("unfolded.forgotten")
 
     def _identity(self) -> list[tuple[int, int] | None]:
         return [_identity(path) for path in (self.path, self.wal, self.shm)]
@@ -108,11 +126,21 @@ class FixedFiles(DatabaseFiles):
         real = path.resolve()
         wal, self.shm = (real.with_name(f"{real.name}-{end}") for end in ("wal", "shm"))
         self.content = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
+        self._marked = True
         self.wal_content = os.open(wal if wal.exists() else os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def intact(self) -> bool:
         """Raises what refuses writes."""
         raise type(self._refusal)(**self._refusal.fields) from self._refusal
+
+    def forget_unfolded(self) -> None:
+        """Nothing: the WAL stays as it is."""
+
+
+def mark_of(path: Path) -> Path:
+    """The mark of a database (nimad/store/unfolded.py): beside the target of a link, as the WAL."""
+    real = path.resolve()
+    return real.with_name(f"{real.name}-unfolded")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nimad.disk.failures import translated
 from nimad.errors import DiskFailed, NimadError
-from nimad.store import schema
+from nimad.store import schema, unfolded
 from nimad.store.database_files import FixedFiles
 from nimad.store.records import Records
 
@@ -43,12 +43,15 @@ class FixedRecords(Records):
     @classmethod
     def open_fixed(cls, path: Path, refusal: NimadError) -> FixedRecords:
         """Raises `refusal` for a file that must be brought up to date first; else as `open`."""
+        log_missing = unfolded.is_log_missing(path)
         with translated(path):
             writer = schema.connect(path, fixed=True)
             try:
                 if not schema.is_current(writer, path):
                     raise refusal
-                return cls(path, writer, refusal)
+                opened = cls(path, writer, refusal)
+                opened.log_missing = log_missing
+                return opened
             except BaseException:
                 writer.close()
                 raise

@@ -19,7 +19,7 @@ from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory
 from nimad.namespaces import Namespaces
-from nimad.store import rows, schema
+from nimad.store import rows, schema, unfolded
 from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.rows import Row
@@ -60,8 +60,9 @@ class Records:
         """Called with what the disk refused, and with None once it takes a transaction again."""
         self.on_damage: Callable[[set[int]], None] = lambda ids: None
         """Called with the ids of memories that were read and are not what was written."""
-        self.cut_off = False
-        """Whether the last process ended without closing them: killed, or the power went."""
+        self.cut_off = self.log_missing = False
+        """Whether the last process ended without closing them: killed, or the power went; and their
+        WAL was gone since, and with it perhaps what was remembered last."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
         self._commits = Commits(
@@ -85,11 +86,12 @@ class Records:
     def open(cls, path: Path) -> Records:
         """Open or create the file (mode 0600).
 
-        Raises StateTooNew for a newer schema, RecordsDamaged for a file that is no records file,
-        and the errors of the disk (`nimad.disk.failures`): only damage is told as damage.
+        Raises StateTooNew for a newer schema, RecordsDamaged for a file that is no records file, or
+        lost its WAL, and the errors of the disk (`nimad.disk.failures`).
         """
         check_room(path)
-        cut_off = path.with_name(f"{path.name}-wal").exists()
+        log_missing = unfolded.is_log_missing(path)
+        cut_off = log_missing or path.with_name(f"{path.name}-wal").exists()
         if not path.exists():
             path.touch(mode=0o600)
         with translated(path), contextlib.ExitStack() as undo:
@@ -97,7 +99,7 @@ class Records:
             undo.callback(writer.close)
             schema.prepare(writer, path)
             opened = cls(path, writer)
-            opened.cut_off = cut_off
+            opened.cut_off, opened.log_missing = cut_off, log_missing
             undo.pop_all()
         return opened
 
@@ -110,6 +112,7 @@ class Records:
             with contextlib.suppress(NimadError, OSError):
                 if not self._files.intact():
                     self._files.restore_wal()
+            self._files.forget_unfolded()
             self._close_connections(wait=-1)
 
     # --- writing ------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ class Records:
         """How many threads wait to write."""
         return self._commits.waiting
 
-    def _secure(self) -> None:
+    def _secure(self, changed: bool = False) -> None:
         """Make sure that what is committed is on the disk, where the next start will find it.
 
         Crash prose: before connections are opened anew the WAL stands under its name again, whole;
@@ -157,6 +160,8 @@ class Records:
                 self._use(schema.connect(self.path))
         if isinstance(self._commits.trouble, DiskFailed):
             self._files.rewrite_wal()
+        if changed:
+            self._files.note_unfolded()
 
     def _close_connections(self, wait: float) -> None:
         """Close every connection once its thread does not read; Busy after `wait` [seconds]."""
@@ -352,9 +357,8 @@ class Records:
 
     def texts(self, after: int, limit: int) -> list[tuple[int, str]]:
         """(id, text) of up to `limit` memories with ids above `after`, by id."""
-        return self.rows(
-            "SELECT id, text FROM memories WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-        )
+        sql = "SELECT id, text FROM memories WHERE id > ? ORDER BY id LIMIT ?"
+        return self.rows(sql, (after, limit))
 
     def texts_of(self, ids: Sequence[int]) -> Iterator[list[tuple[int, str]]]:
         """(id, text) of these memories in the order of `ids`, some at a time: so many of them as
@@ -389,8 +393,7 @@ class Records:
     def matching(self, where: Filter) -> NDArray[np.int64]:
         """int64[n]: the ids that pass a filter, sorted; names are compared in the common form."""
         condition, parameters = self.condition(where)
-        sql = f"SELECT m.id FROM memories m WHERE {condition}"
-        return np.sort(self.ids_of(sql, parameters))
+        return np.sort(self.ids_of(f"SELECT m.id FROM memories m WHERE {condition}", parameters))
 
     def condition(self, where: Filter) -> tuple[str, list[Any]]:
         """A filter as SQL about a row m of `memories`, and its parameters."""

@@ -79,6 +79,7 @@ class Transaction:
 
     Attributes:
         joins: others have written in it already, whom nothing here may disturb.
+        changed: it changes memories, turns or relations.
         error: what kept it from being committed, or `after_commit` from being done.
         give_way: is called between statements where there are many.
     """
@@ -88,6 +89,7 @@ class Transaction:
     ) -> None:
         self.connection, self.joins = connection, joins
         self.error: BaseException | None = None
+        self.changed = False
         self.give_way: Callable[[], object] = lambda: None
         self._names = names
         self._after: list[Callable[[], None]] = []
@@ -229,10 +231,8 @@ class Transaction:
         for start in range(0, len(names), CHUNK):
             part = names[start : start + CHUNK]
             marks = ",".join("?" * len(part))
-            sql = (
-                "SELECT id, name, namespace, conversation, session FROM turns"
-                f" WHERE source = ? AND name IN ({marks})"
-            )
+            sql = "SELECT id, name, namespace, conversation, session FROM turns"
+            sql += f" WHERE source = ? AND name IN ({marks})"
             for number, name, *scope in self.rows(sql, (source, *part)):
                 ids[(name, *scope)] = number
         new = [key for key in wanted if key not in ids]
@@ -485,6 +485,7 @@ class Transaction:
     # --- the change log -----------------------------------------------------------------------
 
     def _changed(self, op: str, kind: str, ids: Sequence[int]) -> None:
+        self.changed = True
         self.many(_LOG, [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))])
 
     def prune_changes(self, upto: int) -> None:

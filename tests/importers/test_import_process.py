@@ -80,6 +80,7 @@ def texts(daemon: DaemonProcess) -> list[str]:
     return sorted(found)
 
 
+@pytest.mark.alone
 def test_a_large_export_is_read_in_little_memory(daemon: DaemonProcess, tmp_path: Path) -> None:
     large = export(tmp_path / "large", 200, 2000)
     arguments = command(daemon, large, "--dry-run")
@@ -89,6 +90,7 @@ def test_a_large_export_is_read_in_little_memory(daemon: DaemonProcess, tmp_path
     assert int(ran.stderr) < LIMIT_MB * 1000
 
 
+@pytest.mark.alone
 def test_nimad_takes_a_large_export_in_little_memory(
     make_daemon: Callable[..., DaemonProcess], tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ LIMIT = 40 << 20
 """Memory that a bundle may cost the process that asks for it [bytes]."""
 SEEDS = [
     pytest.param(range(2), id="few"),
-    pytest.param(range(2, 25), id="more", marks=pytest.mark.slow),
+    pytest.param(range(2, 25), id="more", marks=[pytest.mark.slow, pytest.mark.alone]),
 ]
 Files = dict[str, bytes]
 
@@ -273,6 +273,7 @@ def settled(daemon: DaemonProcess) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_hostile_bundles_cost_a_living_daemon_nothing(tmp_path: Path) -> None:
     """300 of them looked through one after the other, to the last row."""
     daemon = DaemonProcess(tmp_path).start()

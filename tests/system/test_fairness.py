@@ -22,6 +22,7 @@ from tests.benchmarks.hostile_client import (
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it takes two other users"),
 ]
 

@@ -301,6 +301,7 @@ def test_a_wrong_event_is_told() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_a_prompt_costs(daemon: DaemonProcess, project: Path, tmp_path: Path) -> None:
     """CPU below 0.06 s; p95 150 ms with a daemon, and no more without one.  On a busy machine the
     wait is compared with that for a Python which does nothing."""

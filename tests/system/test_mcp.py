@@ -518,6 +518,7 @@ def first_reply(command: list[str]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_first_answer_comes_soon_and_little_is_held(daemon: DaemonProcess) -> None:
     """Against the smallest server that there is: at most 4 times its start, and 12 MB."""
     bridge = [*NIMACTL, "mcp", "--socket", str(daemon.socket)]
@@ -537,6 +538,7 @@ def test_the_first_answer_comes_soon_and_little_is_held(daemon: DaemonProcess) -
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_it_leaves_within_200_ms(tmp_path: Path) -> None:
     """Once in thirty times at least: other programs run here too."""
 

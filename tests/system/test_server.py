@@ -45,6 +45,8 @@ class Bench:
             Verb("peer", "read", lambda call: call.peer.pid),
             Verb("wait", "read", self.wait),
             Verb("rebuild", "control", self.wait),
+            Verb("doctor", "read", self.wait),
+            Verb("forget", "control", lambda call: threading.current_thread().name),
             Verb("write", "control", lambda call: threading.current_thread().name),
             Verb("missing", "read", self.missing),
             Verb("broken", "read", lambda call: {}[call.params["value"]]),
@@ -227,6 +229,20 @@ def test_reads_never_queue_behind_writes_nor_either_behind_lengthy_verbs(start: 
         assert client.call("write").startswith("write")
         server.bench.gate.set()
         assert [busy.result() for _ in range(3)] == ["done"] * 3
+
+
+def test_a_purge_queues_behind_no_other_work_of_its_user(start: Start) -> None:
+    """Nor what writes behind what only reads, however many ask for it."""
+    server = start()
+    with server.client() as busy, server.client() as client:
+        for verb in ("doctor", "doctor", "doctor", "rebuild", "doctor"):
+            busy.send(verb)
+        for _ in range(3):  # two doctors and the rebuild; two doctors wait for a thread
+            assert server.bench.entered.acquire(timeout=PATIENCE)
+        assert client.call("forget", ids=[1], purge=True).startswith("purge")
+        assert client.call("forget", ids=[1]).startswith("write")
+        server.bench.gate.set()
+        assert [busy.result() for _ in range(5)] == ["done"] * 5
 
 
 # --- clients that misbehave -----------------------------------------------------------------------

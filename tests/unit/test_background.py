@@ -12,11 +12,13 @@ import pytest
 from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob
 from nimad.background.worker import Step, Worker
 from nimad.config import Config
-from nimad.core import maintenance, words
+from nimad.core import maintenance, semantic, words
 from nimad.core import setbacks as setbacks_module
 from nimad.core.setbacks import Setbacks
 from nimad.core.store import MemoryStore
+from nimad.core.unwritten import BULK
 from nimad.errors import Busy, Degraded, DiskFull
+from nimad.index.params import BlockParams
 from nimad.model import Memory
 from tests.legacy.moving import CALM, QUICK
 from tests.threads import in_thread
@@ -251,12 +253,42 @@ def test_a_burst_of_writes_waits_for_no_idle_machine(
         busy.stop()
 
 
+def test_while_a_bulk_comes_segments_are_merged_that_learn_no_blocks(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.config = store.config.replace(migration__idle_seconds=3600.0)
+    worker = Worker(lambda: store.config, Clock())
+    job = MaintenanceJob(store, worker)
+
+    def bring(bulks: int, sizes: list[int]) -> None:
+        for _ in range(bulks):
+            worker.touch()
+            store.remember_many([Memory(f"the kettle {n}") for n in range(BULK)])
+            store.semantic.flush()
+        while run := ready(job):
+            run()
+        assert sorted(store.blocks.sizes().values()) == sizes
+
+    store.semantic.configure(store.config.replace(blocks__merge_segments=2))
+    bring(1, [BULK])
+    bring(2, [3 * BULK])
+    monkeypatch.setattr(store.blocks, "params", BlockParams(learn_rows=2 * BULK))
+    bring(3, [BULK, BULK, BULK, 3 * BULK])
+    monkeypatch.setattr(semantic, "HELD", 5)
+    bring(2, [8 * BULK])
+    bring(3, [BULK, BULK, BULK, 8 * BULK])
+    monkeypatch.setattr(semantic, "BULK_SECONDS", 0.0)
+    bring(1, [BULK, BULK, BULK, BULK, 8 * BULK])
+    store.config = store.config.replace(migration__idle_seconds=0.0)
+    bring(0, [4 * BULK, 8 * BULK])
+
+
 def test_a_change_during_a_step_is_not_forgotten(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = MaintenanceJob(store, Worker(lambda: store.config, Clock()))
 
-    def step(of: MemoryStore) -> bool:
+    def step(of: MemoryStore, *, sparing: bool) -> bool:
         in_thread(store.on_change)
         return False
 

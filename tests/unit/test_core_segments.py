@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimad.core.segments import small_ones
+from nimad.core.segments import flat_ones, small_ones
+
+BOUND = 35_000
 
 
 def written(parts: list[int], most: int) -> tuple[int, int]:
@@ -13,7 +16,7 @@ def written(parts: list[int], most: int) -> tuple[int, int]:
     sizes, total = list[int](), 0
     for rows in parts:
         sizes = sorted([*sizes, rows])
-        chosen = small_ones([(str(place), rows) for place, rows in enumerate(sizes)], most)
+        chosen = small_ones([(str(place), rows) for place, rows in enumerate(sizes)], most, BOUND)
         if chosen:
             merged = sum(sizes[: len(chosen)])
             sizes, total = sorted([*sizes[len(chosen) :], merged]), total + merged
@@ -35,5 +38,26 @@ def test_a_row_is_written_again_as_its_segment_doubles() -> None:
 
 def test_a_large_import_becomes_one_segment() -> None:
     sizes = [(f"seg-{number}", 4096) for number in range(25)]
-    assert len(small_ones(sizes, 8)) == 25
-    assert len(small_ones([*sizes, ("seg-25", 1_000_000)], 8)) == 25
+    assert len(small_ones(sizes, 8, BOUND)) == 25
+    assert len(small_ones([*sizes, ("seg-25", 1_000_000)], 8, BOUND)) == 25
+
+
+@pytest.mark.parametrize("part", [1000, 4096, 4500])
+def test_no_segment_that_is_merged_while_a_bulk_comes_learns_blocks(part: int) -> None:
+    sizes, written = list[int](), 0
+    for _ in range(250):
+        sizes = sorted([*sizes, part])
+        chosen = flat_ones([(str(place), rows) for place, rows in enumerate(sizes)], 8, BOUND)
+        if chosen:
+            merged = sum(sizes[: len(chosen)])
+            assert merged < BOUND
+            sizes, written = sorted([*sizes[len(chosen) :], merged]), written + merged
+    assert written <= 6 * 250 * part and len(sizes) <= 250 * part // 20_000 + 8
+
+
+def test_segments_that_together_can_learn_blocks_are_merged_in_idle_time() -> None:
+    listed = [("few", 4000), ("half", 17_500), ("one", 31_500), ("two", 31_500)]
+    for learned, also in ((84_500, ["learned"]), (84_501, [])):
+        chosen = small_ones([*listed, ("learned", learned)], 8, BOUND)
+        assert chosen == [*(name for name, _ in listed), *also]
+    assert small_ones([listed[0], *listed[2:]], 8, BOUND) == []

@@ -10,11 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nimad.config import Config
+from nimad.core import maintenance
+from nimad.core import store as core_store
+from nimad.core.store import MemoryStore
 from nimad.embed.lexicon import LONGEST, Lexicon, place, read_lexicon, write_lexicon
 from nimad.embed.registry import get_embedder
 from nimad.embed.static import LEXICON, TABLE, StaticEmbedder
 from nimad.embed.table import read_table, write_table
 from nimad.errors import TableDamaged
+from nimad.model import Memory
 from tests.samples.languages import LANGUAGES, parts
 from tests.unit.test_embed_table import small_table
 
@@ -124,6 +129,32 @@ def test_english_is_what_it_would_be_without_the_lexicon(tmp_path: Path) -> None
     texts += ["chmod -R 775 /var/www && ls src_dir/das.tar", "He met Tom at the bar in Berlin."]
     bare = StaticEmbedder(tmp_path / TABLE.name)
     assert np.array_equal(get_embedder("static").embed(texts), bare.embed(texts))
+
+
+def test_words_are_read_once_in_an_import_and_forgotten_at_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To give back what texts left behind costs no word of the texts that follow."""
+    looked_up: list[str] = []
+    find = Lexicon.find
+
+    def counted(lexicon: Lexicon, word: str) -> int | None:
+        looked_up.append(word)
+        return find(lexicon, word)
+
+    monkeypatch.setattr(Lexicon, "find", counted)
+    monkeypatch.setattr(core_store, "TEXT", 1)
+    settings = Config().replace(embedder="static", graph__engine="none")
+    store = MemoryStore.open(tmp_path / "state", settings)
+    found = []
+    for number in range(3):
+        if number == 2:
+            maintenance.rest(store)
+        before = len(looked_up)
+        store.remember(Memory("Der Kessel steht auf dem Herd."))
+        found.append(len(looked_up) - before)
+    store.close()
+    assert found[0] == found[2] > 0 == found[1]
 
 
 def test_the_lexicon_is_small() -> None:

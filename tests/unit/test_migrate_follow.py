@@ -103,6 +103,7 @@ def test_what_came_later_comes_in_once(source: Path, here: Opened, follower: Fol
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_delivery_costs_little_more_than_its_bytes(source: Path, follower: Follower) -> None:
     head = source_changes.look(source, follower.seen).delivery()
     lines = {

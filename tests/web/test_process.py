@@ -47,7 +47,8 @@ def test_it_serves_until_ctrl_c(daemon: DaemonProcess) -> None:
     assert "Traceback" not in process.stderr.read()
 
 
-@pytest.mark.slow  # it measures memory, and waits
+@pytest.mark.slow
+@pytest.mark.alone
 def test_it_is_small_and_ends_when_idle(daemon: DaemonProcess, tmp_path: Path) -> None:
     """As its unit: the port is handed over, the key is left in the runtime directory."""
     for n in range(40):
