@@ -12,12 +12,14 @@ process that asked, the nearest subreaper above it (man 2 PR_SET_CHILD_SUBREAPER
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
 import runpy
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -193,7 +195,10 @@ def main() -> None:
     import nimad.check
     import nimad.ctl.main
     import nimad.daemon  # noqa: F401
+    from nimad.store import schema
 
+    with contextlib.closing(sqlite3.connect(":memory:")) as records:
+        schema.make(records)  # what it works out once is there for all
     gc.collect()
     gc.freeze()  # else the collector of each child copies the pages of what is here
     become(serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -13,7 +13,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from datetime import UTC
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +23,7 @@ from nimad.legacy.budget import Budget
 from nimad.legacy.bundle import PURGED, Bundle, Packed
 from nimad.legacy.catalog import NO_VECTOR, UNREADABLE, VECTOR, CatalogWriter
 from nimad.legacy.detect import CHECKPOINT, CHECKSUM, PICKLE, file_format
-from nimad.legacy.episodes import LAYER, EpisodeMapper, identity, key_of, node_of, time_of
+from nimad.legacy.episodes import LAYER, EpisodeMapper, identity, key_of, mapped_of
 from nimad.legacy.parsed import Parsed, Piece, Vectors
 from nimad.legacy.pickle_vm import TextSink
 from nimad.legacy.source import Totals, Unreadable
@@ -208,13 +207,13 @@ class BundleIndex:
         if self.keys:
             totals.first_key, totals.last_key = self.keys[0], self.keys[-1]
         for key in self.keys:
-            node = node_of(mapper, key, self._places[key].episode)
-            if isinstance(node, Unreadable):
-                totals.count_unreadable(node)
+            mapped = mapped_of(mapper, key, self._places[key].episode)
+            if isinstance(mapped, Unreadable):
+                totals.count_unreadable(mapped)
                 continue
-            totals.count_reading(time_of(self._places[key].episode, UTC))
-            totals.text_bytes += len(node.memory.text.encode())
-            totals.blob_bytes += sum(map(len, node.memory.blobs.values()))
+            totals.count_reading(mapped.reading)
+            totals.text_bytes += len(mapped.memory.text.encode())
+            totals.blob_bytes += sum(map(len, mapped.memory.blobs.values()))
         totals.by_layer = {LAYER: totals.nodes - totals.unreadable}
         return totals
 

@@ -40,6 +40,7 @@ DTYPES = tuple(ITEM_BYTES)
 NEGATIVE, BASE64, HERE = 1, 2, 4
 NO_VECTOR, VECTOR, UNREADABLE = 0, 1, 2
 ARRAYS = ("keys", "ends", "pieces", "upto", "state")
+_write_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class CatalogWriter:
@@ -52,8 +53,8 @@ class CatalogWriter:
 
     def text(self, spelled: Any) -> None:
         """The next text."""
-        said = json.dumps(spelled, ensure_ascii=False, separators=(",", ":"))
-        self._ends.append(self._ends[-1] + self._out.write(said.encode("utf-8", "surrogatepass")))
+        said = _write_text(spelled).encode("utf-8", "surrogatepass")
+        self._ends.append(self._ends[-1] + self._out.write(said))
 
     def vector(self, state: int, pieces: Iterable[Piece], begin: int = 0) -> None:
         """The next vector, whose file begins at `begin` in the bundle; after all texts."""

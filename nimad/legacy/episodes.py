@@ -79,14 +79,16 @@ TIMELESS = 1 << 62
 Episode = dict[str, Any]
 
 
-class _MappedEpisode(Mapped):
-    """With the episode, because its text and its time may come from other fields."""
+class MappedEpisode(Mapped):
+    """With the episode, because its text and its time may come from other fields; `reading` is how
+    its time was read."""
 
-    __slots__ = ("episode",)
+    __slots__ = ("episode", "reading")
 
     def __init__(self, memory: Memory, zone: tzinfo, episode: Episode) -> None:
         super().__init__(memory, zone)
         self.episode = episode
+        self.reading = Reading(None)
 
     def take_raw_text(self, name: str, raw: Any) -> None:
         if isinstance(raw, BrokenText) or (isinstance(raw, str) and not encodes(raw)):
@@ -104,7 +106,8 @@ class _MappedEpisode(Mapped):
         self.memory.text = text[:MAX_TEXT]
 
     def take_time(self, name: str, given: Any) -> None:
-        self.memory.timestamp = moment = time_of(self.episode, self.zone).at
+        self.reading = time_of(self.episode, self.zone)
+        self.memory.timestamp = moment = self.reading.at
         if name in self.episode and (moment is None or iso(moment) != given):
             self.keep(name, given)
 
@@ -128,15 +131,15 @@ class EpisodeMapper(Mapper):
         backs = [(field, _FIELDS[field].back) for field in STORED]
         super().__init__(name, [*backs, ("more", more)])
 
-    def memory(self, key: int, episode: Episode) -> Mapped:
+    def memory(self, key: int, episode: Episode) -> MappedEpisode:
         """The memory of an episode.  Raises UnreadableRowError when its text cannot be read."""
         memory = Memory("", source=(self.name, key), layer=LAYER, extra={})
-        mapped = _MappedEpisode(memory, self.zone, episode)
+        mapped = MappedEpisode(memory, self.zone, episode)
         for name, field in _FIELDS.items():
             if name in episode or field.always:
                 field.take(mapped, name, episode.get(name))
         more, plain = _more(episode)
-        if plain and len(json.dumps(more)) <= MAX_KEPT:
+        if plain and more and len(json.dumps(more)) <= MAX_KEPT:
             for name, value in more.items():
                 mapped.put(name, value)
         elif more:
@@ -159,15 +162,22 @@ class EpisodeMapper(Mapper):
 
 def node_of(mapper: EpisodeMapper, key: int, episode: Any) -> LegacyNode | Unreadable:
     """An episode as a memory, with its row; or the reason why it is none."""
+    mapped = mapped_of(mapper, key, episode)
+    if isinstance(mapped, Unreadable):
+        return mapped
+    return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
+
+
+def mapped_of(mapper: EpisodeMapper, key: int, episode: Any) -> MappedEpisode | Unreadable:
+    """The same without its row."""
     if episode == TOO_LARGE:
         return Unreadable("node", key, f"it holds more than {MAX_EPISODE_VALUES} values")
     if not isinstance(episode, dict):
         return Unreadable("node", key, f"it is a {kind_of(episode)}, not an episode")
     try:
-        mapped = mapper.memory(key, episode)
+        return mapper.memory(key, episode)
     except UnreadableRowError as error:
         return Unreadable("node", key, str(error))
-    return LegacyNode(key, mapped.memory, row_of(key, episode), mapped.notes)
 
 
 def row_of(key: int, episode: Episode) -> Row:
@@ -188,6 +198,8 @@ def _column(packed: Any) -> Value:
 def _more(episode: Episode) -> tuple[Any, bool]:
     """The packed fields that no NIMA store is known to have; whether all their names are plain."""
     others = {name: value for name, value in episode.items() if name not in STORED}
+    if not others:
+        return {}, True
     plain = all(isinstance(name, str) and name not in OWN and encodes(name) for name in others)
     if plain:
         return {name: pack(value) for name, value in others.items()}, True
@@ -207,6 +219,8 @@ def identity(episode: Any) -> bytes:
 def key_time(value: Any) -> int | None:
     """Epoch milliseconds of a timestamp as keys have had it since the first version: numbers are
     seconds or milliseconds, a time without a zone is UTC.  Another reading would be another key."""
+    if value is None:
+        return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000 if abs(value) >= 1e11 else value
         return int(seconds * 1000) if 0 < seconds < 1e10 else None
@@ -233,9 +247,10 @@ def key_of(episode: Any, same: bytes, before: int) -> int:
 def time_of(episode: Episode, zone: tzinfo) -> Reading:
     """When an episode happened: its timestamp, or else its `when`."""
     for name in ("timestamp", "when"):
-        with suppress(ValueError):
-            if (found := read(episode.get(name), zone)).at is not None:
-                return found
+        if (told := episode.get(name)) is not None:
+            with suppress(ValueError):
+                if (found := read(told, zone)).at is not None:
+                    return found
     return Reading(None)
 
 
@@ -246,17 +261,17 @@ def _is_absent(memory: Memory, name: str) -> bool:
 _KEPT = Field(Mapped.keep, nothing)
 _FIELDS = {
     "raw_text": Field(
-        _MappedEpisode.take_raw_text,
+        MappedEpisode.take_raw_text,
         lambda memory: None if _is_absent(memory, "raw_text") else memory.text,
         always=True,
     ),
     "timestamp": Field(
-        _MappedEpisode.take_time,
+        MappedEpisode.take_time,
         lambda memory: None if _is_absent(memory, "timestamp") else iso(memory.timestamp or 0),
         always=True,
     ),
     "who": text_field("who"),
     "where": text_field("where"),
-    "importance": Field(_MappedEpisode.take_importance, attrgetter("importance")),
+    "importance": Field(MappedEpisode.take_importance, attrgetter("importance")),
     **dict.fromkeys(("what", "when", "context", "emotions", "themes", "factors"), _KEPT),
 }

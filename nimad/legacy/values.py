@@ -161,9 +161,12 @@ _UNSPELL: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_write_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 def canonical_json(packed: Any) -> bytes:
     """A packed value as bytes: the same value, the same bytes."""
-    return json.dumps(packed, sort_keys=True, separators=(",", ":")).encode()
+    return _write_canonical(packed).encode()
 
 
 def canonical(row: Iterable[Value]) -> bytes:

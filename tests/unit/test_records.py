@@ -16,6 +16,7 @@ import pytest
 from nimad.check import check
 from nimad.config import Config
 from nimad.core.store import MemoryStore
+from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation
 from nimad.store import checksums, rows, schema, sources, words
@@ -311,6 +312,20 @@ def test_each_older_version_is_brought_to_the_tables_of_this_one(tmp_path: Path)
             old.execute(f"PRAGMA user_version = {version}")
         with closing(Records.open(path)) as records, records.reading() as reader:
             assert schema.differences(reader) == [], version
+
+
+def test_tables_are_not_waited_for_long_where_another_program_writes(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    with closing(sqlite3.connect(path)) as other, closing(schema.connect(path)) as ours:
+        ours.execute("PRAGMA busy_timeout = 10")
+        ours.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError) as met:
+            schema.prepare(ours, path)
+        assert sqlite_fault(met.value) is Fault.LOCKED
+        other.execute("ROLLBACK")
+        schema.prepare(ours, path)
+        assert schema.differences(ours) == []
 
 
 def test_numbers_go_on_above_what_a_store_with_autoincrement_had_given(tmp_path: Path) -> None:
