@@ -292,8 +292,9 @@ class Purge:
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
         until = time.monotonic() + CUT_OFF_SECONDS
-        while not self._records.compact():
-            if time.monotonic() > until:
-                name = self._records.path.name
-                raise Busy(detail=f"{name} is being read, which keeps its log from going")
-            time.sleep(0.02)
+        with self._records.long_reads.ended():
+            while not self._records.compact():
+                if time.monotonic() > until:
+                    name = self._records.path.name
+                    raise Busy(detail=f"{name} is being read, which keeps its log from going")
+                time.sleep(0.02)

@@ -22,6 +22,7 @@ from nimad.namespaces import Namespaces
 from nimad.store import rows, schema, unfolded
 from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
+from nimad.store.long_reads import LongReads
 from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -65,10 +66,9 @@ class Records:
         WAL was gone since, and with it perhaps what was remembered last."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
+        self.long_reads = LongReads()
         self._commits = Commits(
-            path,
-            self._secure,
-            lambda: self._files.reserve_wal(),
+            *(path, self._secure, lambda: self._files.reserve_wal()),
             lambda error: self.on_trouble(error),
         )
         self._local = threading.local()
