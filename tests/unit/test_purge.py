@@ -287,6 +287,10 @@ def test_whatever_stands_in_the_place_of_a_backup_a_purge_ends(
         assert manager.verify("graph")["ok"]
     manager.rollback("graph")
     assert store.records.value("SELECT count(*) FROM sources WHERE snapshot IS NOT NULL") == 0
+    left = list(snapshot.parent.iterdir())
+    assert [problem.part for problem in check(store)] == ["snapshots"] * bool(left)
+    for path in left:
+        (Path.rmdir if path.is_dir() else Path.unlink)(path)
 
 
 def test_what_is_not_nimads_stays_in_aside(
