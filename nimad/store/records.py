@@ -62,7 +62,7 @@ class Records:
         self.on_damage: Callable[[set[int]], None] = lambda ids: None
         """Called with the ids of memories that were read and are not what was written."""
         self.cut_off = self.log_missing = False
-        """Whether the last process ended without closing them, and whether their WAL was gone since."""
+        """Whether the last process ended without closing them, and their WAL was gone since."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
         self.long_reads = LongReads()
