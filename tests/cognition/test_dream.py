@@ -179,6 +179,7 @@ for each in suggestions.waiting(store.records, 100):
 """
 
 
+@pytest.mark.disk
 def test_a_kill_in_the_middle_leaves_nothing_for_the_doctor(tmp_path: Path) -> None:
     state = tmp_path / "state"
     memories = [*talk.talk(), *(Memory(f"{TWICE} {n}", who="Tom") for n in range(40))]
