@@ -6,13 +6,12 @@ time.  Cost: reads every file whole once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from nimad.core import integrity, maintenance, status
 from nimad.core.projection import Problem
-from nimad.core.purge import SET_ASIDE
+from nimad.core.purge import SET_ASIDE, strangers
 from nimad.core.store import MemoryStore
 from nimad.disk.durable import own_files
 from nimad.errors import NimadError
@@ -148,8 +147,10 @@ def _rest(store: MemoryStore) -> Iterator[Problem]:
         what = f"damaged files were set aside: {', '.join(sorted(own)[:5])}"
         fix = f"delete them from {aside} once they are not needed to find the cause"
         yield Problem("aside", what, fix, "note")
-    if foreign := sorted({entry.name for entry in os.scandir(aside)} - own - {"lost+found"}):
-        what = f"these are not nimad's, and no purge deletes them: {', '.join(foreign[:5])}"
-        yield Problem("aside", what, f"move them out of {aside}", "note")
+    for part, severity in (("snapshots", "warning"), ("aside", "note")):
+        if foreign := strangers(store.state, store.records, part):
+            what = f"these are not nimad's, and no purge reaches them: {', '.join(foreign[:5])}"
+            fix = f"move them out of {store.state / part}, or delete them"
+            yield Problem(part, what, fix, severity)
     if (free := status.disk(store)["free"]) < LOW_DISK:
         yield Problem("disk", f"only {free >> 20} MiB are free", "free some space", "warning")

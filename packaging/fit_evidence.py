@@ -51,7 +51,7 @@ SIDES = {
     "MEANING": frozenset({*PARTS["words"], *PARTS["both"], *PARTS["known"]} - {"named"}),
 }
 """The models, and the signals that each of them does without."""
-SURE = 0.05
+SURE = 0.002
 """Share of what both sides together refuse that one side may answer alone."""
 ALLOWED = (
     ("locomo", 0.0005),

@@ -196,6 +196,7 @@ class Receipt(TypedDict):
     removed: dict[str, int]
     unfinished: dict[str, str]
     backups: list[KnownBackup]
+    strangers: list[str]
     count: int
 
 

@@ -17,6 +17,8 @@ A memory that was only forgotten leaves traces that nothing finds; it can be pur
 from __future__ import annotations
 
 import logging
+import os
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +35,7 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.dataclass import dataclass
-from nimad.disk.durable import crash_point, fsync_dir
+from nimad.disk.durable import crash_point, fsync_dir, own_files
 from nimad.disk.mapped import remove_file, remove_waiting
 from nimad.errors import Busy, NimadError, UsageError
 from nimad.patterns import lazy_pattern
@@ -63,6 +65,7 @@ class Receipt:
         removed: part → rows.
         unfinished: steps of the purge that failed and are tried again in idle time → why.
         backups: backups (nimad/store/backups.py) that may hold what is purged, out of our reach.
+        strangers: files in the state directory that may, because nobody knows what they are.
     """
 
     forgotten: list[int]
@@ -73,6 +76,27 @@ class Receipt:
     removed: dict[str, int] = field(default_factory=dict)
     unfinished: dict[str, str] = field(default_factory=dict)
     backups: list[backups.Known] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+
+def strangers(state: Path, records: Records, part: str) -> list[str]:
+    """Names in `snapshots` of what no source names, a copy or a hard link of a backup say, or in
+    `aside` of what nimad has not set aside, sorted; not of files that are being written.
+
+    One that is taken over at this moment may be among them: its source is entered a little later.
+    A link in place of the directory may lead to files of others: they are not named.
+    """
+    if (state / part).is_symlink():
+        return []
+    paths = (state / part).iterdir()
+    found = {os.fsencode(path.name).decode("utf-8", "replace") for path in paths}
+    if part == "aside":
+        known = {path.name for path in own_files(state / part, SET_ASIDE.pattern)}
+    else:
+        known = {each.snapshot for each in sources.all_sources(records) if each.snapshot}
+        writing = rf"incoming-.*|({'|'.join(map(re.escape, known))})(\.scrub|\.strip)?"
+        known |= {name for name in found if re.fullmatch(rf"({writing})\.tmp", name)}
+    return sorted(found - known - {"lost+found"})
 
 
 class Purge:
@@ -119,6 +143,8 @@ class Purge:
             gone = [*found, *before]
             of_sources = forgotten.sources_of(self._records, gone)
             receipt.backups = backups.holding(self._records, gone, of_sources)
+            if dry_run:
+                receipt.strangers = self._strangers()
         if dry_run:
             receipt.removed = forgotten.would_remove(self._records, found)
         elif found or before or all_forgotten:
@@ -131,6 +157,7 @@ class Purge:
                         receipt.removed["snapshots"], failed = self._scrub()
                         told = {name: describe(error) for name, error in failed.items()}
                         receipt.unfinished, receipt.purged = told, not failed
+                        receipt.strangers = self._strangers()
                 except BaseException:
                     self.due |= purge
                     raise
@@ -240,6 +267,13 @@ class Purge:
             raise failed
         return scrubbed
 
+    def _strangers(self) -> list[str]:
+        return [
+            f"{self._state / part}/{name}"
+            for part in ("snapshots", "aside")
+            for name in strangers(self._state, self._records, part)
+        ]
+
     def _clear_aside(self) -> None:
         """Damaged projections that were set aside may hold names or vectors of what is purged."""
         for path in sorted((self._state / "aside").iterdir()):
@@ -258,8 +292,9 @@ class Purge:
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
         until = time.monotonic() + CUT_OFF_SECONDS
-        while not self._records.compact():
-            if time.monotonic() > until:
-                name = self._records.path.name
-                raise Busy(detail=f"{name} is being read, which keeps its log from going")
-            time.sleep(0.02)
+        with self._records.long_reads.ended():
+            while not self._records.compact():
+                if time.monotonic() > until:
+                    name = self._records.path.name
+                    raise Busy(detail=f"{name} is being read, which keeps its log from going")
+                time.sleep(0.02)

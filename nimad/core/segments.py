@@ -15,7 +15,9 @@ Crash prose of `seal` (and of merging, which differs only in what is taken off t
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -115,19 +117,16 @@ def small_ones(listed: Sequence[tuple[str, int]], most: int, bound: int) -> list
 
 
 def flat_ones(listed: Sequence[tuple[str, int]], most: int, bound: int) -> list[str]:
-    """Which to merge while memories come in bulk: the smallest, as many as have fewer rows together
-    than `bound`, from which on blocks are learned; none while these are fewer than half of `most`.
+    """Which to merge while memories come in bulk: of those with half of `bound` rows and less, the
+    smallest that stay below it together.  None while all of these do, unless they are twice `most`.
 
-    To copy a row takes 2 us, to learn blocks of it 50; and a question pays .1 ms for a segment, of
-    4,096 rows or of 32,768.
+    From `bound` rows on blocks are learned: that takes 50 us a row, to copy one takes 2.  A
+    question pays .1 ms for a segment, of 4,096 rows or of 32,768.
     """
-    chosen, together = [], 0
-    for name, rows in listed:
-        together += rows
-        if together >= bound:
-            break
-        chosen.append(name)
-    return chosen if len(chosen) >= max(2, most // 2) else []
+    small = [(name, rows) for name, rows in listed if 2 * rows < bound]
+    sums = [*accumulate(rows for _, rows in small)]
+    fit = bisect_left(sums, bound)
+    return [name for name, _ in small[:fit]] if fit < len(small) or fit >= 2 * most else []
 
 
 def seal(

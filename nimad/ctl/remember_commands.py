@@ -142,6 +142,8 @@ def run_forget(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     for backup in receipt.get("backups") or []:
         named = backup.get("path", "a backup")
         told.append(f"{named} of {date(backup['made'])} may still hold it: delete that yourself")
+    for path in receipt.get("strangers") or []:
+        told.append(f"{path} is not nimad's and may still hold it: move it away, or delete it")
     if receipt["missing"]:
         told.append(f"there is no memory {_listed(receipt['missing'])}")
     if args.fleet and not args.dry_run:

@@ -1,7 +1,7 @@
-"""The third stage: turns and relations, then the graph is made anew.
+"""The third stage: turns and relations.  When all is verified the graph is made anew.
 
 Crash prose: each batch of turns, and each of relations, is one transaction with its cursor.  The
-graph is made in a file of its own (see graph/files): after a crash it is made again.
+graph is made in a file of its own (see graph/files): after a crash it is made when it is asked.
 
 A relation that leads to a memory which is not there is quarantined with the reason, and tried again
 with the next snapshot.  A turn is taken over as the source has it now: one that was still under way
@@ -38,9 +38,14 @@ NewRelation = tuple[Relation, str | int | None, dict[str, Any] | None]
 
 
 def link(run: Run) -> Iterator[None]:
-    """Take over turns and relations behind their cursors, then make the graph anew."""
+    """Take over turns and relations behind their cursors."""
     yield from _turns(run)
     yield from _relations(run)
+    sources.change(run.store.records, run.source_id, stage=Stage.LINKED, linked=run.source().total)
+
+
+def make_graph(run: Run) -> None:
+    """Make the graph anew, which no question but one in Cypher waits for."""
     source, graph = run.source(), run.store.graph
     try:  # one build at the end; of what a followed source got since, only when it is much
         if source.note("rerun"):
@@ -50,8 +55,6 @@ def link(run: Run) -> Iterator[None]:
     except NimadError as error:  # that holds nothing up
         run.log.warn(f"{source.name}: {error.message} It is made anew when it is asked.")
     crash_point("migrate.graph")
-    yield
-    sources.change(run.store.records, source.id, stage=Stage.LINKED, linked=source.total)
 
 
 def row_note(row: Unreadable) -> Note:

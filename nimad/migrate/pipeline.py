@@ -165,6 +165,10 @@ class Pipeline:
             run.begin_stage(stage)
             yield from stages[stage](run)
             self._finished(run, stage)
+            if stage == Stage.LINKED:
+                from nimad.migrate.link_stage import make_graph
+
+                make_graph(run)
             yield
         run.close()
 

@@ -13,8 +13,8 @@ without an answer (two of commands and in Russian and the like, eight where note
 another language or by keywords), and as few others as then possible get one.
 docs/recall.md has the curves.  `strictness` moves the threshold along them.
 
-The modes words and meaning rank by one side alone, but look at the other before they refuse, where
-that is quick: whether there is an answer does not depend on how it is ranked.
+The modes words and meaning rank by one side alone, but look at the other unless the first leaves no
+doubt, where that is quick: whether there is an answer does not depend on how it is ranked.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def measure(
         covered, held, of_words = _of_words(asked, sides, scope.count)
         signals |= of_words | _of_known(asked, found, words)
         wanted = [one for one in found if not asked.met.issuperset(one.terms)]
-        signals["held"] = 1 - _missed(wanted, held, words)
+        signals["held"] = 1 - _missed(wanted, held, asked.met, words)
         if near is not None:
             together = np.fmax(covered.share + (near.mixed - usual) / span, NEVER)
             best = int(together.argmax()) if len(together) else -1
@@ -255,7 +255,7 @@ def measure(
             if row != covered.best:
                 terms = {term for word in wanted for term in word.terms}
                 held = _held_by(row, terms, words.holders) | _held_by(row, words.alike, words.alike)
-            signals["missed"] = _missed(wanted, held, words)
+            signals["missed"] = _missed(wanted, held, asked.met, words)
             nearest = int(np.fmax(near.mixed, NEVER).argmax()) if best >= 0 else -1
             signals["agreed"] = float(covered.share[nearest]) if best >= 0 else 0.0
             most = float(together[best]) if best >= 0 else float(NEVER)
@@ -319,15 +319,17 @@ def _held_by(row: int, terms: Iterable[str], holders: Mapping[str, Numbers]) -> 
     return held
 
 
-def _missed(wanted: Sequence[_Word], held: Set[str], words: LexicalScores) -> float:
-    """The share of words, by rarity, whose terms are not held; of those held in another form, a
-    part."""
+def _missed(
+    wanted: Sequence[_Word], held: Set[str], met: Set[str], words: LexicalScores
+) -> float:
+    """The share of words, by rarity, whose terms are neither held nor met; of those held in another
+    form, a part."""
     missed = total = 0.0
     for _, terms, rarity in wanted:
         total += rarity
         for term in terms:
             if term not in held:
-                missed += rarity / len(terms)
+                missed += rarity * (term not in met) / len(terms)
             elif term in words.alike:
                 missed += (1 - words.weights.alike) * rarity / len(terms)
     return missed / total if total else 0.0

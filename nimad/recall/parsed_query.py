@@ -21,6 +21,7 @@ from nimad.dataclass import dataclass
 from nimad.patterns import lazy_pattern
 from nimad.recall import speaker_prefix
 from nimad.recall.columns import Columns
+from nimad.recall.comparisons import compared_words
 from nimad.recall.dates import NamedDates, named_dates
 from nimad.recall.layers import layer_asked
 from nimad.recall.literals import find_literals
@@ -62,7 +63,8 @@ class ParsedQuery:
     terms: of the index, each once; see `TermIndex.cut`.
     factors: of the rarity of some terms: those of the wanted part of a long query count double,
         pairs of characters with a small word of Chinese in them half.
-    met: the terms that a subject or a date stands for: no memory needs to hold them.
+    met: the terms that a subject or a date stands for, or that something is compared with: no
+        memory needs to hold them.
     dated: those of them that a date stands for.
     literals: what a text must hold to the letter, see `nimad.recall.literals`.
     subjects: codes of the subjects that are named and have memories to be looked at.
@@ -121,6 +123,7 @@ def parse_query(
     drop = {word for words_ in named.values() for word in words_}
     if scope.last:  # a memory that has a time need not hold the date
         drop |= dates.words
+    compared = compared_words(text[:NAMED_IN])
     focus = _cut_some(wanted, terms)
     german = words.is_german(spoken)
     rest = _without(plain, drop)
@@ -142,7 +145,7 @@ def parse_query(
     return ParsedQuery(
         every,
         factors,
-        dated.union(term for word in drop for term in terms.cut(word)),
+        dated.union(term for word in drop | compared for term in terms.cut(word)),
         dated,
         literals,
         np.array(sorted(named), np.int64),

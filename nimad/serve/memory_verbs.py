@@ -296,6 +296,7 @@ class MemoryVerbs:
             receipt.removed.pop("relations", None)  # it would count what leads to others, too
             for backup in receipt.backups:
                 del backup["path"], backup["sequence"]
+            receipt.strangers = sorted({each.rsplit("/", 2)[-2] for each in receipt.strangers})
         count = len(receipt.forgotten)
         return {**asdict(receipt), "count": count, "forgotten": receipt.forgotten[:MAX_IDS]}
 

@@ -6,7 +6,6 @@ is written with the row (see `rows.checksum`); rows of older versions get theirs
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 
@@ -24,21 +23,23 @@ def integrity_problems(records: Records) -> list[str]:
 
     What it says of the words index of nimad before schema 9 is left out: nothing reads that.
     """
-    with (
-        translated(records.path),
-        contextlib.closing(records.connect_reader()) as fresh,
-    ):
-        try:
-            lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()
-        except (sqlite3.DatabaseError, MemoryError) as error:
-            if getattr(error, "sqlite_errorname", "") not in ("", "SQLITE_CORRUPT_VTAB"):
-                raise
-            # that index is damaged, or half dropped: SQLite 3.44 and newer look into it, too
-            sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
-            tables = [name.replace('"', '""') for (name,) in fresh.execute(sql)]
-            checks = (f'PRAGMA integrity_check("{name}")' for name in tables)
-            lines = [line for check in checks for line in fresh.execute(check)]
-    return [line for (line,) in lines if line != "ok" and "FTS5 table main.words" not in line]
+    with translated(records.path):
+        lines = records.long_reads.run(records.connect_reader, _check)
+    return [line for line in lines if line != "ok" and "FTS5 table main.words" not in line]
+
+
+def _check(fresh: sqlite3.Connection) -> list[str]:
+    try:
+        lines = fresh.execute("PRAGMA integrity_check(20)").fetchall()
+    except (sqlite3.DatabaseError, MemoryError) as error:
+        if getattr(error, "sqlite_errorname", "") not in ("", "SQLITE_CORRUPT_VTAB"):
+            raise
+        # that index is damaged, or half dropped: SQLite 3.44 and newer look into it, too
+        sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+        tables = [name.replace('"', '""') for (name,) in fresh.execute(sql)]
+        checks = (f'PRAGMA integrity_check("{name}")' for name in tables)
+        lines = [line for check in checks for line in fresh.execute(check)]
+    return [line for (line,) in lines]
 
 
 def damaged(records: Records, ids: Sequence[int]) -> list[int]:

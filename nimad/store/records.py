@@ -22,6 +22,7 @@ from nimad.namespaces import Namespaces
 from nimad.store import rows, schema, unfolded
 from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
+from nimad.store.long_reads import LongReads
 from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -61,20 +62,19 @@ class Records:
         self.on_damage: Callable[[set[int]], None] = lambda ids: None
         """Called with the ids of memories that were read and are not what was written."""
         self.cut_off = self.log_missing = False
-        """Whether the last process ended without closing them: killed, or the power went; and their
-        WAL was gone since, and with it perhaps what was remembered last."""
+        """Whether the last process ended without closing them, and their WAL was gone since."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
+        self.long_reads = LongReads()
         self._commits = Commits(
             path,
             self._secure,
             lambda: self._files.reserve_wal(),
             lambda error: self.on_trouble(error),
         )
-        self._local = threading.local()
+        self._local, self._closed = threading.local(), False
         self._readers: list[_Reader] = []
         self._readers_lock = threading.Lock()
-        self._closed = False
         self._use(writer)
 
     def _use(self, writer: sqlite3.Connection) -> None:

@@ -204,6 +204,10 @@ def forget(request: Request, daemon: Client) -> Page:
             )
             for backup in receipt["backups"]
         ],
+        [
+            note([tag("bdi", path), " is not nimad's and may still hold it: move it away."], "warn")
+            for path in receipt["strangers"]
+        ],
         panel("Removed", facts(rows)),
         tag("p", tag("a", "Back to the feed", href="feed")),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -122,6 +123,40 @@ def test_a_migration_from_dry_run_to_rollback(tool: Tool, household: Path) -> No
     assert "freed" in tool.run("migrate", "--forget-backup", "graph")
     assert f"{report['memories']:,} memories" in tool.run("migrate", "--rollback", "graph")
     assert tool.json("status")["memories"] == 1
+    assert "all well" in tool.run("doctor")
+
+
+def test_copies_of_a_backup_are_told_by_a_purge_and_by_doctor(tool: Tool, household: Path) -> None:
+    tool.run("migrate", household, "--strategy", "full", "--wait")
+    backups = tool.daemon.state / "snapshots"
+    backup = backups / "graph.sqlite"
+    text = tool.daemon.call("get", id=1)["memory"]["text"].encode()
+    shutil.copy(backup, backups / "graph.sqlite.bak")
+    (backups / "graph.2.sqlite").hardlink_to(backup)
+    (backups / "older").mkdir()
+    shutil.copy(backup, backups / "older" / "graph.sqlite")
+    strange = [f"{backups}/{name}" for name in ("graph.2.sqlite", "graph.sqlite.bak", "older")]
+    for name in ("incoming-x1.tmp", "graph.sqlite.scrub.tmp"):  # as while they are written
+        (backups / name).write_bytes(text)
+    (backups / "lost+found").mkdir()
+    assert tool.json("forget", 1)["strangers"] == []  # it leaves its text, as it says
+    assert tool.json("forget", 1, "--purge", "--dry-run")["strangers"] == strange
+    assert tool.json("forget", 1, "--purge")["strangers"] == strange
+    tool.run("remember", "Forget this.")
+    last = tool.json("status")["memories"] + 1
+    said = tool.run("forget", last, "--purge")
+    for path in strange:
+        assert f"{path} is not nimad's and may still hold it: move it away, or delete it" in said
+    found = tool.daemon.call("doctor")["problems"]
+    assert [(each["part"], each["severity"]) for each in found] == [("snapshots", "warning")]
+    assert "graph.2.sqlite, graph.sqlite.bak, older" in found[0]["what"]
+    assert f"move them out of {backups}" in found[0]["fix"]
+    for path in map(Path, strange):
+        path.rename(tool.daemon.state.parent / path.name)
+    (backups / "incoming-x1.tmp").unlink()
+    (backups / "graph.sqlite.scrub.tmp").unlink()
+    assert not [p for p in tool.daemon.state.rglob("*") if p.is_file() and text in p.read_bytes()]
+    assert tool.json("forget", 2, "--purge")["strangers"] == []
     assert "all well" in tool.run("doctor")
 
 

@@ -270,17 +270,18 @@ def test_while_a_bulk_comes_segments_are_merged_that_learn_no_blocks(
         assert sorted(store.blocks.sizes().values()) == sizes
 
     store.semantic.configure(store.config.replace(blocks__merge_segments=2))
-    bring(1, [BULK])
-    bring(2, [3 * BULK])
+    monkeypatch.setattr(store.blocks, "params", BlockParams(learn_rows=3 * BULK))
+    bring(2, [BULK, BULK])
+    bring(1, [BULK, 2 * BULK])
     monkeypatch.setattr(store.blocks, "params", BlockParams(learn_rows=2 * BULK))
-    bring(3, [BULK, BULK, BULK, 3 * BULK])
+    bring(3, [BULK, BULK, BULK, BULK, 2 * BULK])
     monkeypatch.setattr(semantic, "HELD", 5)
-    bring(2, [8 * BULK])
-    bring(3, [BULK, BULK, BULK, 8 * BULK])
+    bring(1, [7 * BULK])
+    bring(4, [BULK, BULK, BULK, BULK, 7 * BULK])
     monkeypatch.setattr(semantic, "BULK_SECONDS", 0.0)
-    bring(1, [BULK, BULK, BULK, BULK, 8 * BULK])
+    bring(1, [BULK, BULK, BULK, BULK, BULK, 7 * BULK])
     store.config = store.config.replace(migration__idle_seconds=0.0)
-    bring(0, [4 * BULK, 8 * BULK])
+    bring(0, [5 * BULK, 7 * BULK])
 
 
 def test_a_change_during_a_step_is_not_forgotten(

@@ -348,6 +348,21 @@ def test_another_may_not_be_forgotten_nor_what_was_forgotten_of_them(
     assert reply["error"]["data"]["code"] == "namespace_denied"
 
 
+def test_a_purge_tells_that_there_are_strange_files_but_not_their_names(
+    both: tuple[Served, Served],
+) -> None:
+    _, shared = both
+    stray = shared.store.state / "snapshots" / f"{SECRET}.sqlite"
+    stray.write_text("")
+    own = shared.anna("remember", text="x", namespace="anna")["id"]
+    assert shared.anna("forget", ids=[own], purge=True)["strangers"] == ["snapshots"]
+    other = shared.anna("remember", text="x", namespace="anna")["id"]
+    assert shared.ask(ROOT, "forget", ids=[other], purge=True)["result"]["strangers"] == [
+        str(stray)
+    ]
+    stray.unlink()
+
+
 @pytest.mark.parametrize("space", ["bert", "nobody", "Anna", "anna2", "default"])
 def test_nothing_is_written_elsewhere_whether_it_exists_or_not(
     both: tuple[Served, Served], space: str

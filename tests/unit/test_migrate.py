@@ -685,10 +685,10 @@ def test_no_text_in_the_log(source: Path, here: Opened) -> None:
 
 def test_snapshots_without_a_row_are_swept(source: Path, tmp_path: Path) -> None:
     stores.small_store(source)
-    with opened(tmp_path / "state") as (store, manager):
+    with opened(tmp_path / "state") as (_, manager):
         migrate(manager, source)
-        stray = store.state / "snapshots" / "stray.sqlite"
-        stray.write_bytes(b"left by a crash")
+    stray = tmp_path / "state" / "snapshots" / "stray.sqlite"
+    stray.write_bytes(b"left by a crash")
     with opened(tmp_path / "state") as (_, manager):
         assert not stray.exists()
         assert manager.verify("graph")["ok"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -18,11 +19,11 @@ from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, UsageError
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
-from nimad.store import sources
+from nimad.store import checksums, schema, sources
 from nimad.store.database_files import WAL_BYTES
 from tests.legacy import stores
 from tests.legacy.moving import migrate, opened
-from tests.threads import Background
+from tests.threads import PATIENCE, Background
 
 SECRET = "memory number 17"
 
@@ -287,6 +288,10 @@ def test_whatever_stands_in_the_place_of_a_backup_a_purge_ends(
         assert manager.verify("graph")["ok"]
     manager.rollback("graph")
     assert store.records.value("SELECT count(*) FROM sources WHERE snapshot IS NOT NULL") == 0
+    left = list(snapshot.parent.iterdir())
+    assert [problem.part for problem in check(store)] == ["snapshots"] * bool(left)
+    for path in left:
+        (Path.rmdir if path.is_dir() else Path.unlink)(path)
 
 
 def test_what_is_not_nimads_stays_in_aside(
@@ -369,3 +374,40 @@ def test_a_source_with_expressions_of_its_own_is_taken_and_purged(tmp_path: Path
         kept = [file.read_bytes() for file in store.state.rglob("*") if file.is_file()]
         assert (store.state / "snapshots" / "graph.sqlite").exists()
     assert not any(b"qxzcanary" in data for data in kept)
+
+
+def test_a_check_of_the_records_ends_for_a_purge_and_begins_again(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's check reads at one moment, which keeps the log, for as long as it takes."""
+    store, _, _ = here
+    inside, ended, checks = threading.Event(), threading.Event(), []
+
+    class Held(sqlite3.Connection):
+        def interrupt(self) -> None:
+            super().interrupt()
+            ended.set()
+
+    def hold() -> int:
+        inside.set()
+        assert ended.wait(PATIENCE)
+        return 0
+
+    def connect_reader() -> sqlite3.Connection:
+        with monkeypatch.context() as held:
+            held.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Held))
+            checks.append(connection := schema.connect(store.records.path, readonly=True))
+        if len(checks) == 1:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM memories").fetchone()
+            connection.set_progress_handler(hold, 1)
+        return connection
+
+    monkeypatch.setattr(purge, "CUT_OFF_SECONDS", PATIENCE)
+    monkeypatch.setattr(store.records, "connect_reader", connect_reader)
+    found: list[list[str]] = []
+    with Background(lambda: found.append(checksums.integrity_problems(store.records))):
+        assert inside.wait(PATIENCE)
+        monkeypatch.undo()
+        assert purge_secret(store) == {}
+    assert found == [[]] and len(checks) == 2

@@ -220,6 +220,12 @@ def test_forgetting_asks_does_and_gives_a_receipt(
     assert response.status == 200
     assert "1 memory forgotten." in text and "No trace of it" in text
     assert "all.nimad" in text and "may still hold it" in text
+    assert "is not nimad" not in text
+    number = daemon.call("remember", text="The spare key is under the mat.")["id"]
+    (daemon.state / "snapshots" / "a<b>.bak").write_text("The spare key")
+    _, text = pages.ask("POST", "forget", form={"id": [number], "purge": "1"})
+    assert "a&lt;b&gt;.bak" in text and "is not nimad" in text
+    (daemon.state / "snapshots" / "a<b>.bak").unlink()
     assert f"/{number}" not in str(daemon.call("export")["memories"])
     assert pages.ask("GET", f"memory/{number}")[0].status == 404
     for wrong in ("forget", "forget?id=x", "forget?id=0", "forget?id=1&id=-1"):
