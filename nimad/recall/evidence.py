@@ -319,9 +319,7 @@ def _held_by(row: int, terms: Iterable[str], holders: Mapping[str, Numbers]) -> 
     return held
 
 
-def _missed(
-    wanted: Sequence[_Word], held: Set[str], met: Set[str], words: LexicalScores
-) -> float:
+def _missed(wanted: Sequence[_Word], held: Set[str], met: Set[str], words: LexicalScores) -> float:
     """The share of words, by rarity, whose terms are neither held nor met; of those held in another
     form, a part."""
     missed = total = 0.0

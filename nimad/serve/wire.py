@@ -161,13 +161,17 @@ def imported(
     given = params.read_given("a memory", IMPORT, fields)
     if "text" not in given:
         raise UsageError(detail="a memory needs text")
-    given |= {name: None for name in MOMENTS if name in fields and name not in given}
+    for name in MOMENTS:
+        if name in fields:
+            given.setdefault(name)
     given.pop("id", None)
     if "origin" not in fields:
         given["origin"] = "imported"
-    told: dict[str, Any] = {n: given.pop(n) for n in ("source", "damaged") if n in given}
-    counter = Counter() if notes is None else notes
-    memory = _memory("a memory", {"namespace": namespace, **given}, zone, counter)
+    given.setdefault("namespace", namespace)
+    told: dict[str, Any] = {}
+    if "source" in given or "damaged" in given:
+        told = {n: given.pop(n) for n in ("source", "damaged") if n in given}
+    memory = _memory("a memory", given, zone, Counter() if notes is None else notes)
     if told and isinstance(memory.extra or {}, dict):
         memory.extra = {**told, **(memory.extra or {})}
     return memory
