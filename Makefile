@@ -25,7 +25,7 @@ run: $(STAMP) ## show the whole path once, on a daemon of its own
 	@$(BIN)/python packaging/run_demo.py
 
 test: $(STAMP) ## run all but the slow tests in WORKERS=3 processes; PYTEST="-x -k words" is passed on
-	@$(BIN)/pytest -m "not slow and not fleet" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
+	@NIMAD_TESTS_IN_MEMORY=1 $(BIN)/pytest -m "not slow and not fleet" --numprocesses $(WORKERS) --dist worksteal --durations 10 $(PYTEST)
 
 test-slow: $(STAMP) ## run the slow tests in SLOW_WORKERS=2 processes, but those that test-alone runs
 	@$(BIN)/pytest -m "slow and not alone and not agents and not browser and not fleet" --numprocesses $(SLOW_WORKERS) \

@@ -21,8 +21,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import field
 from functools import partial
 from pathlib import Path
@@ -149,7 +149,7 @@ class Purge:
             receipt.removed = forgotten.would_remove(self._records, found)
         elif found or before or all_forgotten:
             # Idle time must not take what is noted here: the receipt counts what went.
-            with self._lock if purge else nullcontext():
+            with self._turn() if purge else nullcontext():
                 try:
                     self._delete(receipt, purge, all_forgotten)
                     crash_point("forget.committed")
@@ -162,6 +162,15 @@ class Purge:
                     self.due |= purge
                     raise
         return receipt
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._semantic.giving_way():
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _delete(self, receipt: Receipt, purge: bool, all_forgotten: bool) -> None:
         """Forget them in one transaction, which notes the purge; the receipt tells what went."""

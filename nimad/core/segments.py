@@ -157,14 +157,20 @@ def seal(
         index.remove(np.array(gone, np.int64))
 
 
-def merge(records: Records, index: BlockIndex, names: Sequence[str]) -> None:
-    """Make one segment of several: forgotten rows are left out, their tombstones go.
+def merge(
+    records: Records,
+    index: BlockIndex,
+    names: Sequence[str],
+    going_on: Callable[[], object] = lambda: None,
+) -> None:
+    """Make one segment of several: forgotten rows are left out, their tombstones go.  What
+    `going_on` raises, which is called now and then, ends it, and nothing has changed.
 
     Tombstones laid while it runs stay: the new segment may still hold those rows.
     """
     held = np.intersect1d(records.tombstones(), index.segment_ids(names))
     name = new_segment_name(records, index)
-    info = index.merge_segments(names, name)
+    info = index.merge_segments(names, name, going_on)
     crash_point("merge.written")
     with records.write() as tx:
         tx.unlist_segments(names)

@@ -69,6 +69,10 @@ Ids = NDArray[np.int64]
 Encoded: TypeAlias = tuple[Embedder, Rows | None]
 
 
+class _Ended(Exception):
+    """Somebody waits for what the merge keeps."""
+
+
 class SemanticIndex(Projection):
     """Vectors of one state directory; also what `remember` and queries ask."""
 
@@ -87,6 +91,7 @@ class SemanticIndex(Projection):
         self.unencoded_ids: list[int] = []
         self._unwritten = UnwrittenVectors()
         self._bulk_until = -math.inf
+        self._waiting, self._waiting_lock = 0, threading.Lock()
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -323,11 +328,27 @@ class SemanticIndex(Projection):
         if due and self.flush():
             return True
         if small := self._to_be_merged(sparing=self.sparing):
-            self.merge(small)
+            with contextlib.suppress(_Ended), self._lock:
+                segments.merge(self._records, self.index, small, self._end_for_others)
             return True
         if waits is not None:
             raise waits
         return False
+
+    @contextlib.contextmanager
+    def giving_way(self) -> Iterator[None]:
+        """End a merge of idle time, which takes seconds, for who needs `store.maintenance`."""
+        with self._waiting_lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._waiting_lock:
+                self._waiting -= 1
+
+    def _end_for_others(self) -> None:
+        if self._waiting:
+            raise _Ended
 
     @property
     def bulk_comes(self) -> bool:

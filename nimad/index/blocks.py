@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -113,13 +113,16 @@ class BlockIndex:
         with self._pending(name) as path:
             return write_segment(path, source, self.params, self._kernels)
 
-    def merge_segments(self, names: Sequence[str], into: str) -> SegmentInfo:
+    def merge_segments(
+        self, names: Sequence[str], into: str, going_on: Callable[[], object] = lambda: None
+    ) -> SegmentInfo:
         """Seal the live rows of these open segments in one new file, durable, not yet visible.
 
         Rows are copied as they are, so they keep their scores.  Codebooks are kept while they fit
         (see `nimad.index.merge`), else learned anew.  What is removed while this runs is removed
         from the new segment, too, when it is published.  Raises NotFound when one of `names` is not
-        open; DiskFull when there is no room; nothing is left behind.
+        open; DiskFull when there is no room; what `going_on` raises, which is called now and then;
+        nothing is left behind.
         """
         present = {sealed.segment.name: sealed for sealed in self._view.sealed}
         missing = [name for name in names if name not in present]
@@ -127,7 +130,7 @@ class BlockIndex:
             raise NotFound(kind="segment", id=missing[0])
         live = [(present[name].segment, present[name].every()) for name in names]
         with self._pending(into) as path:
-            source = MergedRows(live, self.dims)
+            source = MergedRows(live, self.dims, going_on)
             book = kept_book(source, self.params)
             return write_segment(path, source, self.params, self._kernels, book)
 

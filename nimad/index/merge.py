@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -38,8 +38,15 @@ class MergedRows:
         part: uint16[m], the segment of each row with a direction.  place: uint32[m], its row there.
     """
 
-    def __init__(self, parts: Sequence[tuple[Segment, NDArray[np.int64]]], dims: int) -> None:
-        """`parts`: segments, each with its live rows, ascending."""
+    def __init__(
+        self,
+        parts: Sequence[tuple[Segment, NDArray[np.int64]]],
+        dims: int,
+        going_on: Callable[[], object],
+    ) -> None:
+        """`parts`: segments, each with its live rows, ascending.  `going_on` is called now and
+        then, and may raise."""
+        self.going_on = going_on
         self.segments = [segment for segment, _ in parts]
         self.dims = dims
         ids = [segment.ids_at(rows) for segment, rows in parts]
@@ -54,6 +61,7 @@ class MergedRows:
         self.part, self.place = part[latest[directed]], place[latest[directed]]
 
     def take(self, picks: NDArray[np.int64]) -> NDArray[np.int8]:
+        self.going_on()
         out = np.empty((len(picks), self.dims), np.int8)
         where = self.part[picks].astype(np.int64) << 32 | self.place[picks]
         order = np.argsort(where, kind="stable")

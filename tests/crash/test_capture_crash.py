@@ -27,6 +27,7 @@ def half(n: int) -> dict[str, Any]:
     return {name: value for name, value in turn(n).items() if name != "output"}
 
 
+@pytest.mark.disk
 @pytest.mark.parametrize(
     ("captures", "kills"),
     [(24, 2), pytest.param(1000, 200, marks=pytest.mark.slow)],

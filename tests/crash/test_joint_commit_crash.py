@@ -17,6 +17,7 @@ from tests.threads import PATIENCE, side_by_side
 CLIENTS = 8
 
 
+@pytest.mark.disk
 @pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_what_is_acknowledged_in_a_common_commit_is_there(
     make_daemon: Callable[..., DaemonProcess], kills: int

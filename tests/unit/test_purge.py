@@ -6,17 +6,21 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.core import maintenance, purge, status
+from nimad.core.semantic import SemanticIndex
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, UsageError
+from nimad.index.merge import MergedRows
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from nimad.store import checksums, schema, sources
@@ -411,3 +415,38 @@ def test_a_check_of_the_records_ends_for_a_purge_and_begins_again(
         monkeypatch.undo()
         assert purge_secret(store) == {}
     assert found == [[]] and len(checks) == 2
+
+
+def test_a_merge_of_idle_time_ends_for_a_purge_and_is_done_later(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a large store keeps the lock of maintenance for seconds."""
+    store, _, _ = here
+    for part in range(8):
+        store.remember_many([Memory(text=f"kettle {part} {n}") for n in range(5)])
+        store.semantic.flush()
+    before = store.records.segment_names()
+    inside, waits, takes = threading.Event(), threading.Event(), []
+    take, giving_way = MergedRows.take, SemanticIndex.giving_way
+
+    def held(rows: MergedRows, picks: NDArray[np.int64]) -> NDArray[np.int8]:
+        takes.append(rows)
+        if len(takes) == 1:
+            inside.set()
+            assert waits.wait(PATIENCE)
+        return take(rows, picks)
+
+    @contextmanager
+    def told(semantic: SemanticIndex) -> Iterator[None]:
+        with giving_way(semantic):
+            waits.set()
+            yield
+
+    monkeypatch.setattr(MergedRows, "take", held)
+    monkeypatch.setattr(SemanticIndex, "giving_way", told)
+    with Background(store.semantic.follow):
+        assert inside.wait(PATIENCE)
+        assert purge_secret(store) == {}
+    assert len(store.records.segment_names()) == len(before), "the merge changed nothing"
+    maintenance.finish(store)
+    assert len(store.records.segment_names()) < len(before)
