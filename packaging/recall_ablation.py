@@ -68,11 +68,11 @@ last one (memdaily .974, XQuAD behind other messages -.013 in English, -.28 in C
 a message as heavy as its last sentence (memdaily .980, merged nDCG -.001).
 
 Later a question that compares was looked at, "有几个人身高在165cm及以上", which four heights could
-not answer: half of its pairs of characters belong to the comparison, and no memory holds those. None
-needs to now (`nimad/recall/comparisons.py`): memdaily .982, and 1.0 % silent, not 1.3; other sets
-have no such question that stayed silent. Tried beside it: the meaning of the question without what
-is compared (.980); the same for languages with blanks between words, which answer such questions
-anyway, and where "older than 40" then found heights.
+not answer: half of its pairs of characters belong to the comparison, and no memory holds those.
+None needs to now (`nimad/recall/comparisons.py`): memdaily .982, and 1.0 % silent, not 1.3; other
+sets have no such question that stayed silent. Tried beside it: the meaning of the question without
+what is compared (.980); the same for languages with blanks between words, which answer such
+questions anyway, and where "older than 40" then found heights.
 
 Talk: the share of meaning at .55 brought locomo_dev .003 and recall .005, but cost beam100k .007,
 and .003 and .005 in German and Turkish articles that nothing was chosen on. So it is taken where a
