@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,9 +39,12 @@ class DatabaseFiles:
         self.content = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._known = self._identity()
         self._mark, self._marked = mark_of(path), False
+        # a store that nobody closes: SQLite folds and deletes the WAL when its connections go
+        self._left = weakref.finalize(self, _forget, self._mark, os.getpid())
 
     def close(self) -> None:
         """To be called after the connections were closed."""
+        self._left.detach()
         os.close(self.wal_content)
         os.close(self.content)
 
@@ -68,9 +72,7 @@ class DatabaseFiles:
 
     def forget_unfolded(self) -> None:
         """The connections are about to be closed, which folds the WAL and deletes it."""
-        with contextlib.suppress(OSError):
-            self._mark.unlink()
-            fsync_dir(self._mark.parent)
+        _forget(self._mark, os.getpid())
         crash_point("unfolded.forgotten")
 
     def _identity(self) -> list[tuple[int, int] | None]:
@@ -126,7 +128,7 @@ class FixedFiles(DatabaseFiles):
         real = path.resolve()
         wal, self.shm = (real.with_name(f"{real.name}-{end}") for end in ("wal", "shm"))
         self.content = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
-        self._marked = True
+        self._marked, self._left = True, weakref.finalize(self, int)
         self.wal_content = os.open(wal if wal.exists() else os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def intact(self) -> bool:
@@ -141,6 +143,13 @@ def mark_of(path: Path) -> Path:
     """The mark of a database (nimad/store/unfolded.py): beside the target of a link, as the WAL."""
     real = path.resolve()
     return real.with_name(f"{real.name}-unfolded")
+
+
+def _forget(mark: Path, pid: int) -> None:
+    if os.getpid() == pid:  # not in a child that was forked
+        with contextlib.suppress(OSError):
+            mark.unlink()
+            fsync_dir(mark.parent)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -12,6 +12,8 @@ Crash prose:
 2. at the end the mark is deleted and the directory synced; then SQLite folds the WAL and deletes
    it.  A crash in between leaves a WAL without the mark, too.
 
+A process that ends, or lets the store go, without closing it does step 2, too (SQLite does).
+
 So no crash leaves the mark without a WAL.  A program such as sqlite3 may: when it is the last one
 to close a database it folds the WAL, deletes the shared memory, then the WAL.  That is a loss for
 certain only where the shared memory is there, or no change ever came into the file.

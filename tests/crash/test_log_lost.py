@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,6 +41,7 @@ if sys.argv[3] == "close":
     store.close()
 os.kill(os.getpid(), signal.SIGKILL)
 """
+ROOT = Path(__file__).resolve().parents[2]
 LOST = (["-wal"], ["-wal", "-shm"])
 
 
@@ -166,6 +168,22 @@ def test_no_crash_leaves_an_alarm(
     assert (state / "records.sqlite-unfolded").exists() is (point == "unfolded.noted")
     assert texts(state) == [*before, *(f"kettle {number}" for number in range(known))]
     assert not (state / "records.sqlite-unfolded").exists()
+
+
+def test_a_store_that_nobody_closed_has_nothing_to_tell(tmp_path: Path) -> None:
+    """A program that ends without closing it: SQLite folds the WAL when its connections go."""
+    work = WORK.replace("os.kill(os.getpid(), signal.SIGKILL)", "sys.exit(0)")
+    run = [sys.executable, "-c", work, str(tmp_path / "state"), "remember", ""]
+    subprocess.run(run, check=True, timeout=PATIENCE, cwd=ROOT)
+    assert texts(tmp_path / "state") == ["kettle 0", "kettle 1", "kettle 2"]
+
+
+def test_a_child_that_was_forked_leaves_the_mark(tmp_path: Path) -> None:
+    child = "if os.fork() == 0: sys.exit(0)\nos.wait()\n"
+    work = WORK.replace("if sys.argv[3]", f"{child}if sys.argv[3]")
+    run = [sys.executable, "-c", work, str(tmp_path / "state"), "remember", ""]
+    subprocess.run(run, check=False, timeout=PATIENCE, cwd=ROOT)
+    assert (tmp_path / "state" / "records.sqlite-unfolded").exists()
 
 
 @pytest.mark.parametrize("purge", [False, True])
