@@ -128,7 +128,8 @@ class FixedFiles(DatabaseFiles):
         real = path.resolve()
         wal, self.shm = (real.with_name(f"{real.name}-{end}") for end in ("wal", "shm"))
         self.content = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
-        self._marked, self._left = True, weakref.finalize(self, int)
+        self._marked = True
+        self._left = weakref.finalize(self, _forget, mark_of(path), 0)  # of no process
         self.wal_content = os.open(wal if wal.exists() else os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def intact(self) -> bool:
