@@ -163,6 +163,8 @@ class Pipeline:
         stages = _load_stages()
         while (stage := run.source().stage) in stages:
             run.begin_stage(stage)
+            if stage == Stage.LINKED:
+                run.show()
             yield from stages[stage](run)
             self._finished(run, stage)
             if stage == Stage.LINKED:

@@ -203,10 +203,14 @@ class Run(Closing):
         """Whether queries are to notice nothing: this work can wait, or somebody asks."""
         return self.gated or self.store.query_priority.asked_lately
 
-    def close(self) -> None:
-        """Let go of the snapshot, and hide nothing any more."""
+    def show(self) -> None:
+        """Hide nothing any more: nothing is added after this, and the source is soon told whole."""
         self._hidden = (0, 0)
         self.store.recall.spare(0, 0)
+
+    def close(self) -> None:
+        """Let go of the snapshot, and hide nothing any more."""
+        self.show()
         if self._graph is not None:
             self._graph.close()
             self._graph = None

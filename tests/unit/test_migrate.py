@@ -29,6 +29,8 @@ from nimad.legacy.sqlite import LegacyGraph
 from nimad.migrate import copy_stage, rollback, snapshots, verification
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
+from nimad.store import sources
+from nimad.store.transaction import Transaction
 from tests.legacy import stores
 from tests.legacy.moving import attach, migrate, opened, status
 from tests.pace import measure_pace
@@ -500,6 +502,32 @@ def test_a_graph_that_fails_does_not_hold_the_memories_up(source: Path, tmp_path
 # --- verifying ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("strategy", ["full", "incremental", "lazy"])
+def test_a_source_that_is_told_whole_is_found(
+    source: Path, tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = sources.update
+    stores.small_store(source)
+    found: list[str] = []
+    with opened(tmp_path / "state", graph__engine="ladybug") as (store, manager):
+
+        def look() -> None:
+            told = status(manager, "graph")["state"]
+            if told in ("verified", "lazy"):
+                assert store.query("memory number 17").hits[0].memory.text
+                found.append(told)
+
+        def updated(tx: Transaction, *args: Any, **kwargs: Any) -> None:
+            update(tx, *args, **kwargs)
+            tx.after_commit(look)
+
+        rebuild = store.graph.rebuild
+        monkeypatch.setattr(sources, "update", updated)
+        monkeypatch.setattr(store.graph, "rebuild", lambda: (look(), rebuild()))
+        migrate(manager, source, strategy=strategy)
+    assert len(found) >= 2
+
+
 @pytest.mark.parametrize("least", [1000, 3])
 def test_verification_finds_what_was_tampered_with(
     source: Path, here: Opened, monkeypatch: pytest.MonkeyPatch, least: int
@@ -652,8 +680,6 @@ def test_rollback_in_the_middle(source: Path, here: Opened) -> None:
 
 
 def manager_source(manager: MigrationManager) -> Any:
-    from nimad.store import sources
-
     return sources.due_sources(manager._store.records)[0]
 
 
