@@ -40,6 +40,8 @@ _KEPT = 8192
 """Code points remembered in a table: no text, however odd, makes it large."""
 _SHORT = 24
 """Longest word that is remembered [characters]."""
+FIRST_DENSE = "\u3000"
+"""Before every sign of Chinese and Japanese."""
 _WIDE = lazy_pattern("[\u3000\uff01-\uffee]+")
 """Characters of full and half width."""
 _PART = lazy_pattern(r"[^\W\d_]+|\d+")

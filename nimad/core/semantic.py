@@ -279,10 +279,10 @@ class SemanticIndex(Projection):
                 segments.seal(self._records, self.index, ids, rows, within)
             return len(ids)
 
-    def merge(self, names: Sequence[str]) -> None:
-        """Make one segment of several: forgotten rows are left out, their tombstones go."""
+    def merge(self, names: Sequence[str], going_on: Callable[[], object] = lambda: None) -> None:
+        """Make one segment of several: see `nimad.core.segments.merge`."""
         with self._lock:
-            segments.merge(self._records, self.index, names)
+            segments.merge(self._records, self.index, names, going_on)
 
     def rewrite_segments_with(self, ids: Ids) -> None:
         """Make each segment that holds one of these ids again, without what is forgotten."""
@@ -328,8 +328,8 @@ class SemanticIndex(Projection):
         if due and self.flush():
             return True
         if small := self._to_be_merged(sparing=self.sparing):
-            with contextlib.suppress(_Ended), self._lock:
-                segments.merge(self._records, self.index, small, self._end_for_others)
+            with contextlib.suppress(_Ended):
+                self.merge(small, self._end_for_others)
             return True
         if waits is not None:
             raise waits

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from nimad.patterns import lazy_pattern
-from nimad.text import tokens
+from nimad.text import FIRST_DENSE, tokens
 
 _NUMBER = r"[\d零一二两三四五六七八九十百千万亿億]+(?:\.\d+)?(?:[a-z]{1,3}|[^\W\d_])?"
 """With its unit."""
@@ -20,13 +20,11 @@ _COMPARED = lazy_pattern(
     rf"|[在は]?{_NUMBER}(?:[及或和]?(?:以上|以下|以内|之上|之下)|未満|より|を超え)",
     re.IGNORECASE,
 )
-_FIRST_DENSE = "\u3000"
-"""Before every sign of Chinese and Japanese."""
 
 
 def compared_words(text: str) -> set[str]:
     """The tokens of a question that are there only for what it compares with."""
-    if max(text, default="") < _FIRST_DENSE:
+    if max(text, default="") < FIRST_DENSE:
         return set()
     rest = _COMPARED.sub(" ", text)
     return set() if rest == text else set(tokens(text)).difference(tokens(rest))

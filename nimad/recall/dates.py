@@ -24,7 +24,7 @@ from nimad.dataclass import dataclass
 from nimad.datewords import DENSE_WEEKDAYS, MONTHS, SEASONS, WEEKDAYS
 from nimad.patterns import lazy_pattern
 from nimad.recall.narrow import Times
-from nimad.text import is_paired, tokens, words_of
+from nimad.text import FIRST_DENSE, is_paired, tokens, words_of
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -44,8 +44,6 @@ _NUMBERS = lazy_pattern(
     re.ASCII,
 )
 _KANJI = lazy_pattern(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
-_FIRST_DENSE = "\u3000"
-"""Before every sign of Chinese and Japanese."""
 _DIGIT = lazy_pattern(r"\d")
 _YEAR = lazy_pattern(r"\b(?:19|20)\d\d\b")
 _MONTH = lazy_pattern(
@@ -129,7 +127,7 @@ def named_dates(text: str, now: int, zone: tzinfo) -> NamedDates:
 def _written(text: str) -> Iterator[tuple[list[Named], str]]:
     """What each date asks that is written as numbers or names, and its words."""
     spoken = {word.casefold() for word in words_of(text)}
-    dense = max(text, default="") >= _FIRST_DENSE
+    dense = max(text, default="") >= FIRST_DENSE
     if _DIGIT.search(text):
         for found in _NUMBERS.finditer(text):
             if parts := _numbered(found):
