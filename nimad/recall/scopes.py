@@ -20,6 +20,7 @@ from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.narrow import Coded, Ids
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
+from nimad.store.namespaces import names_within
 from nimad.store.records import Records
 from nimad.text import common_form
 
@@ -165,11 +166,11 @@ class Scopes:
             if wanted := getattr(where, part):
                 hit &= np.isin(kinds[part], [code_of.get(value, 0) for value in wanted])
         if where.within is not None:
-            hit &= np.isin(kinds["namespace"], self._records.names_within(where.within))
+            hit &= np.isin(kinds["namespace"], names_within(self._records, where.within))
         mask = columns.kind.where(hit, first)
         if where.who is not None:
-            code = columns.subjects.codes.get(common_form(where.who), _NO_ROW)
-            mask &= columns.who.equal(code, first)
+            code = columns.subjects.find(where.who)
+            mask &= columns.who.equal(_NO_ROW if code is None else code, first)
         if where.after is not None or where.before is not None:
             mask &= columns.time.dated(first)
         if where.after is not None:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory
-from nimad.namespaces import Namespaces
 from nimad.store import rows, schema, unfolded
 from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.long_reads import LongReads
+from nimad.store.namespaces import names_within
 from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -35,6 +35,8 @@ TEXT_ROWS = 256
 """Most texts that are read at a time, for what needs all of them: 5 ms of encoding [rows]."""
 TEXT_CHARS = 1 << 20
 """Length of the texts that are read at a time [characters]."""
+LONG = 256
+"""Longest text that is taken for a short one [bytes]."""
 READER_SECONDS = 10.0
 """Longest wait for a reader when the connections are opened anew [seconds]."""
 
@@ -418,17 +420,16 @@ class Records:
             found = self.rows(sql, (where.tree, len(below), below))
             chosen.append(("m.namespace", [number for (number,) in found]))
         if where.within is not None:
-            chosen.append(("m.namespace", self.names_within(where.within)))
+            chosen.append(("m.namespace", names_within(self, where.within)))
         if where.origin:
             chosen.append((f"ifnull({rows.ORIGIN}, '{UNKNOWN}')", where.origin))
         if where.who is not None:
             who = common_form(where.who)
-            chosen.append(("m.who", [n for n in self.subjects() if common_form(n) == who]))
+            chosen.append(("m.who", self.values_of("who", lambda name: common_form(name) == who)))
         if where.tags:
             tags = {common_form(tag) for tag in where.tags}
-            written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
-            held = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
-            chosen.append(("m.tags", held))
+            held = lambda written: tags <= set(map(common_form, json.loads(written)))  # noqa: E731
+            chosen.append(("m.tags", self.values_of("tags", held)))
         for column, values in chosen:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(values))
@@ -438,19 +439,18 @@ class Records:
                 parameters.append(moment)
         return " AND ".join(clauses) or "1", parameters
 
-    def names_within(self, within: Namespaces) -> list[int]:
-        """The ids of those names that are among some namespaces: every filter by them asks here."""
-        found: list[int] = []
-        for name in within.names:
-            begin = name.removesuffix("*")
-            same = "name = ?2" if begin == name else "substr(name, 1, ?1) = ?2"
-            sql = f"SELECT id FROM names WHERE ?1 = length(?2) AND {same}"
-            found += [number for (number,) in self.rows(sql, (len(begin), begin))]
-        return found
+    def values_of(self, column: str, fits: Callable[[str], object]) -> list[str]:
+        """The distinct texts in a column of the memories, empty ones left out, that `fits` takes.
+        Long ones come memory by memory: all at once might not fit."""
+        sql = f"{column} FROM memories WHERE {column} != '' AND length(CAST({column} AS BLOB))"
+        found = self.chosen(f"SELECT DISTINCT {sql} <= {LONG}", (), fits)
+        return list({row[0] for row in [*found, *self.chosen(f"SELECT {sql} > {LONG}", (), fits)]})
 
-    def subjects(self) -> list[str]:
-        """The distinct `who` values that are not empty."""
-        return [row[0] for row in self.rows("SELECT DISTINCT who FROM memories WHERE who != ''")]
+    def chosen(
+        self, sql: str, parameters: Sequence[Any], fits: Callable[..., object]
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a read-only statement that `fits` takes; of others one is in memory."""
+        return self.read(sql, parameters, lambda cursor: [row for row in cursor if fits(*row)])
 
     def meta(self, key: str) -> Any:
         """A single value, or None."""

@@ -12,6 +12,7 @@ from nimad.dataclass import dataclass
 from nimad.model import Memory
 from nimad.namespaces import Namespaces
 from nimad.store.bounded import get_within
+from nimad.store.namespaces import names_within
 from nimad.store.records import Records
 
 SAME_TURN = "same_turn"
@@ -95,7 +96,7 @@ def neighbours(
     """
     seen, frontier = {memory_id}, [memory_id]
     found: list[Neighbour] = []
-    spaces = None if within is None else json.dumps(records.names_within(within))
+    spaces = None if within is None else json.dumps(names_within(records, within))
     for distance in range(1, depth + 1):
         if not frontier or len(found) >= limit:
             break
