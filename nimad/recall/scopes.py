@@ -20,7 +20,6 @@ from nimad.recall.layers import INPUT, OUTPUT
 from nimad.recall.narrow import Coded, Ids
 from nimad.recall.subjects import NO_SUBJECT
 from nimad.recall.weights import Weights
-from nimad.store.namespaces import names_within
 from nimad.store.records import Records
 from nimad.text import common_form
 
@@ -166,7 +165,7 @@ class Scopes:
             if wanted := getattr(where, part):
                 hit &= np.isin(kinds[part], [code_of.get(value, 0) for value in wanted])
         if where.within is not None:
-            hit &= np.isin(kinds["namespace"], names_within(self._records, where.within))
+            hit &= np.isin(kinds["namespace"], self._records.names_within(where.within))
         mask = columns.kind.where(hit, first)
         if where.who is not None:
             code = columns.subjects.find(where.who)

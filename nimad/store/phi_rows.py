@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from nimad.namespaces import Namespaces
-from nimad.store.namespaces import names_within
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -43,7 +42,7 @@ def highest(
     """The memories (in some namespaces) with the highest Φ, equal ones by id."""
     among = "1"
     if within is not None:
-        spaces = ",".join(map(str, names_within(records, within)))
+        spaces = ",".join(map(str, records.names_within(within)))
         among = f"memory IN (SELECT id FROM memories WHERE namespace IN ({spaces}))"
     sql = (
         "SELECT memory, phi, uncertainty, quality FROM phi WHERE method = ? AND phi IS NOT NULL"

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from nimad.disk.failures import check_room, check_writable, translated
 from nimad.errors import Busy, DiskFailed, DiskFull, NimadError
 from nimad.model import UNKNOWN, Change, DamagedMemory, Filter, Memory
+from nimad.namespaces import Namespaces
 from nimad.store import rows, schema, unfolded
 from nimad.store.commits import Commits
 from nimad.store.database_files import DatabaseFiles
 from nimad.store.long_reads import LongReads
-from nimad.store.namespaces import names_within
 from nimad.store.rows import Row
 from nimad.store.transaction import Transaction
 from nimad.text import common_form
@@ -336,11 +336,6 @@ class Records:
         found = self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids)
         return {memory.id: memory for memory in self.memories_of(found)}
 
-    def page(self, after: int, limit: int) -> list[Memory]:
-        """Up to `limit` memories with ids above `after`, by id, with their blobs."""
-        sql = f"{rows.SELECT} WHERE m.id > ? ORDER BY m.id LIMIT ?"
-        return self.with_blobs(self.memories_of(self.rows(sql, (after, limit))))
-
     def memories_of(self, found: Iterable[Row]) -> list[Memory]:
         """The memories of rows of SELECT, each compared with its checksum: SQLite has none."""
         memories = [rows.from_row(row) for row in found]
@@ -420,7 +415,7 @@ class Records:
             found = self.rows(sql, (where.tree, len(below), below))
             chosen.append(("m.namespace", [number for (number,) in found]))
         if where.within is not None:
-            chosen.append(("m.namespace", names_within(self, where.within)))
+            chosen.append(("m.namespace", self.names_within(where.within)))
         if where.origin:
             chosen.append((f"ifnull({rows.ORIGIN}, '{UNKNOWN}')", where.origin))
         if where.who is not None:
@@ -438,6 +433,10 @@ class Records:
                 clauses.append(f"m.timestamp {sign} ? AND m.timestamp != 0")
                 parameters.append(moment)
         return " AND ".join(clauses) or "1", parameters
+
+    def names_within(self, within: Namespaces) -> list[int]:
+        """The ids of those names that are among some namespaces: every filter by them asks here."""
+        return [number for name in within.names for (number,) in self.rows(*rows.named(name))]
 
     def values_of(self, column: str, fits: Callable[[str], object]) -> list[str]:
         """The distinct texts in a column of the memories, empty ones left out, that `fits` takes.

@@ -12,7 +12,6 @@ from nimad.dataclass import dataclass
 from nimad.model import Memory
 from nimad.namespaces import Namespaces
 from nimad.store.bounded import get_within
-from nimad.store.namespaces import names_within
 from nimad.store.records import Records
 
 SAME_TURN = "same_turn"
@@ -96,7 +95,7 @@ def neighbours(
     """
     seen, frontier = {memory_id}, [memory_id]
     found: list[Neighbour] = []
-    spaces = None if within is None else json.dumps(names_within(records, within))
+    spaces = None if within is None else json.dumps(records.names_within(within))
     for distance in range(1, depth + 1):
         if not frontier or len(found) >= limit:
             break

@@ -28,7 +28,6 @@ from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame
 from nimad.serve.verb_table import verbs
 from nimad.store import suggestions
-from nimad.store.namespaces import names_within
 from nimad.store.suggestions import Pair
 
 ROOT = Peer(1, 0, 0)
@@ -449,7 +448,7 @@ def test_a_star_stands_for_all_that_begin_so(tmp_path: Path) -> None:
         store.remember(Memory("The kettle.", namespace=space))
 
     found = store.records.rows_in(
-        "SELECT name FROM names WHERE id IN", names_within(store.records, spaces)
+        "SELECT name FROM names WHERE id IN", store.records.names_within(spaces)
     )
     assert {name for (name,) in found} == {"agent.main", "home"}
     store.close()
