@@ -22,12 +22,10 @@ from __future__ import annotations
 import datetime
 import math
 import struct
-from types import NoneType
 from typing import Any
 
 from nimad.dataclass import dataclass
 from nimad.legacy.pickle_vm import Builders, Name, Span, as_key
-from nimad.times import find_zone
 
 STORAGES = {
     "torch.FloatStorage": "float32",
@@ -246,24 +244,15 @@ def _zone(offset: Any, *_: Any) -> datetime.timezone:
     return datetime.timezone(offset)
 
 
-def _named_zone(name: Any, *_: Any) -> datetime.tzinfo | Other:
-    try:
-        return find_zone(str(name)[:100])
-    except ValueError:
-        return Other()
-
-
-def _moment(packed: Any, zone: Any = None) -> str | Other:
+def _moment(packed: Any, zone: Any = None) -> str:
     """The ten bytes in which Python pickles a datetime."""
     if not isinstance(packed, bytes) or len(packed) != 10:
         raise ValueError("a datetime is not ten bytes")
     year, month, day, hour, minute, second = struct.unpack(">H5B", packed[:7])
     micro = int.from_bytes(packed[7:], "big")
-    if not isinstance(zone, (datetime.tzinfo, NoneType)):  # without it, it were another moment
-        return Other()
-    fold = month >> 7
+    tz = zone if isinstance(zone, datetime.timezone) else None
     return datetime.datetime(
-        year, month & 0x7F, day, hour, minute, second, micro, zone, fold=fold
+        year, month & 0x7F, day, hour, minute, second, micro, tzinfo=tz
     ).isoformat()
 
 
@@ -387,7 +376,6 @@ BUILDERS: Builders = {
     "datetime.datetime": _moment,
     "datetime.date": _day,
     "datetime.time": _time,
-    "zoneinfo.ZoneInfo._unpickle": _named_zone,
     "datetime.timedelta": lambda days=0, seconds=0, micro=0: datetime.timedelta(
         int(days), int(seconds), int(micro)
     ),

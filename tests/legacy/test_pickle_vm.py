@@ -10,7 +10,6 @@ import tracemalloc
 from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from nimad.errors import NimadError, SourceCorrupt, SourceUnsafe
 from nimad.legacy.budget import Budget
-from nimad.legacy.pickle_allowlist import BUILDERS, Other, persistent
+from nimad.legacy.pickle_allowlist import BUILDERS, persistent
 from nimad.legacy.pickle_vm import OPCODES, Span, load
 from nimad.legacy.values import BrokenText
 
@@ -69,16 +68,6 @@ def test_plain_containers_in_every_protocol(protocol: int) -> None:
     assert read(pickle.dumps(value, protocol)) == value
     for queue in (deque(), deque([1, "a", [2]]), deque("abc", maxlen=2)):
         assert read(pickle.dumps(queue, protocol)) == list(queue)
-
-
-@pytest.mark.parametrize("protocol", [4, 5])
-def test_a_time_of_a_zone_keeps_its_offset(protocol: int) -> None:
-    berlin = ZoneInfo("Europe/Berlin")
-    first = datetime.datetime(2024, 10, 27, 2, 30, tzinfo=berlin)
-    for moment in (first, first.replace(fold=1), first.replace(tzinfo=ZoneInfo("Asia/Tokyo"))):
-        assert read(pickle.dumps(moment, protocol)) == moment.isoformat()
-    nowhere = pickle.dumps(first, protocol).replace(b"Europe/Berlin", b"Europe/Nimapp")
-    assert type(read(nowhere)) is Other, "it would be another moment"
 
 
 def test_texts_of_python_2() -> None:
