@@ -104,6 +104,18 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` of `json`: of a key that comes twice Python drops the first value.
+    Raises ValueError."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        left = [name for name, _ in pairs]
+        for name in made:
+            left.remove(name)
+        raise ValueError(f"the key {left[0][:60]!r} appears twice in one object")
+    return made
+
+
 def count_nodes(data: bytes, most: int = MAX_NODES) -> int:
     """Number of values that a JSON text holds, at most: one for each bracket and comma.
 

@@ -184,7 +184,8 @@ def _here(now: int, zone: tzinfo) -> datetime:
 
 def _milliseconds(first: datetime, end: datetime, zone: tzinfo) -> Span:
     last = times.at_zone(end, zone) + (end == datetime.max)  # which belongs to it
-    return Span(max(times.at_zone(first, zone), MIN_TIME), min(last, MAX_TIME))
+    begin = times.at_zone(first, zone) or 1  # 0 is no date
+    return Span(max(begin, MIN_TIME), min(last, MAX_TIME))
 
 
 def _moment(at: int) -> Span:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.index.blocks import BlockIndex
+from nimad.model import EVERYTHING
 from nimad.recall.columns import NONE, Columns
 from nimad.recall.columns_follower import ColumnsFollower
 from nimad.recall.dates import Days
 from nimad.recall.lexical import BEGINNING, ENDING
 from nimad.recall.parsed_query import ParsedQuery
 from nimad.recall.weights import Weights
+from nimad.store.bounded import page_within
 from nimad.store.records import Records
 from nimad.text import ANY_ENDING, indexed, tokens
 from nimad.words.index import TermIndex
@@ -147,7 +149,12 @@ def search_words(
         return np.empty(0, np.int64), np.empty(0, np.float32)
     match = " OR ".join(f'"{token}"' for word in words[:64] for token in tokens(word)) or '""'
     with closing(
-        full_text([(m.id, m.text, m.who or "") for m in records.page(0, 1 << 40)])
+        full_text(
+            [
+                (m.id, m.text, m.who or "")
+                for m in page_within(records, 0, 1 << 40, EVERYTHING, 1 << 62)[0]
+            ]
+        )
     ) as base:
         sql = f"SELECT rowid, bm25(words, {TEXT_WEIGHT}, {WHO_WEIGHT}, 0) FROM words"
         found = base.execute(f"{sql} WHERE words MATCH ? ORDER BY rowid", (match,)).fetchall()

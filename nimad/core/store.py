@@ -45,10 +45,11 @@ from nimad.disk.failures import disk_errors, find_unreadable, refusal_beside
 from nimad.embed.base import Embedder
 from nimad.errors import DiskFailed, DiskFull, NimadError, NotFound
 from nimad.index.blocks import BlockIndex
-from nimad.model import Answer, Filter, Hit, Memory, may_see
+from nimad.model import EVERYTHING, Answer, Filter, Hit, Memory, may_see
 from nimad.namespaces import Namespaces
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.ranking import Recall
+from nimad.store.bounded import page_within
 from nimad.store.fixed_records import FixedRecords
 from nimad.store.records import Records
 from nimad.store.relations import RelatedMemory, related_memories
@@ -359,7 +360,7 @@ class MemoryStore:
 
     def export(self, after: int, limit: int) -> list[Memory]:
         """Up to `limit` memories with ids above `after`, by id, blobs included."""
-        return self.records.page(after, limit)
+        return page_within(self.records, after, limit, EVERYTHING, 1 << 62)[0]
 
     def degraded(self) -> dict[str, str]:
         """The parts that are out of service: name → reason."""

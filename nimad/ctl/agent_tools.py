@@ -232,10 +232,11 @@ class Tools:
         timestamp = None
         if when is not None:
             from nimad.model import now_ms
+            from nimad.times import portable
             from nimad.when import read
 
             try:
-                timestamp = read(when, now_ms()).first
+                timestamp = portable(read(when, now_ms()).first)
             except ValueError as error:
                 raise ToolRefused(f"when {error}") from None
         return ask(

@@ -240,25 +240,30 @@ def standard_input() -> str:
         raise InputUnusable(path="standard input", detail=error.strerror) from error
 
 
-def first_moment(text: str | None, option: str, now: int | None = None) -> int | None:
-    """Epoch milliseconds of a date or an age: the first moment of what it names; None of None.
+def first_moment(text: str | None, option: str, as_of: str | None = None) -> int | str | None:
+    """The first moment that a date or an age names, as nimad reads it; None of None.
 
-    Ages count from `now` [epoch milliseconds]; default: the clock.
+    Ages count from the end of what `--as-of` names; default: the clock.
     Raises UsageError, naming the option, for what is no date.
     """
-    return None if text is None else _span(text, option, now).first
+    from nimad.times import portable
+
+    return None if text is None else portable(_span(text, option, as_of).first)
 
 
-def last_moment(text: str | None, option: str) -> int | None:
+def last_moment(text: str | None, option: str) -> int | str | None:
     """The same, but the last moment: "May 2023" is its end."""
-    return None if text is None else _span(text, option, None).last
+    from nimad.times import portable
+
+    return None if text is None else portable(_span(text, option, None).last)
 
 
-def _span(text: str, option: str, now: int | None) -> when.Span:
+def _span(text: str, option: str, as_of: str | None) -> when.Span:
     from nimad import when
     from nimad.model import now_ms
 
     try:
-        return when.read(text, now_ms() if now is None else now)
+        now = now_ms() if as_of is None else _span(as_of, "--as-of", None).last
+        return when.read(text, now)
     except ValueError as error:
         raise UsageError(detail=f"{option} {error}, not {text.strip()[:60]!r}") from None

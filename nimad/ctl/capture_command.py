@@ -13,7 +13,7 @@ from nimad.ctl.client import Client
 from nimad.ctl.screen import Screen, json_bytes
 from nimad.ctl.terminal_text import one_line
 from nimad.errors import BadRecord, InputUnusable, NimadError
-from nimad.limits import MAX_NODES, MAX_PAYLOAD, MAX_TURNS, count_nodes
+from nimad.limits import MAX_NODES, MAX_PAYLOAD, MAX_TURNS, count_nodes, refuse_twice
 from nimad.times import name_to_hand_over
 
 CONFLICT = 1
@@ -89,16 +89,16 @@ def _read(path: str) -> str:
 def _turns(text: str, name: str) -> list[dict[str, Any]]:
     """The turns of an input: JSON as a whole, or a turn on each line."""
     try:
-        whole = json.loads(text) if text.strip() else []
+        whole = json.loads(text, object_pairs_hook=refuse_twice) if text.strip() else []
         found = whole.get("turns", [whole]) if isinstance(whole, dict) else whole
         where = [f"{name}, turn {number}" for number, _ in enumerate(found, 1)]
     except (ValueError, RecursionError, TypeError):
         found, where = [], []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 where.append(f"{name}:{number}")
                 try:
-                    found.append(json.loads(line))
+                    found.append(json.loads(line, object_pairs_hook=refuse_twice))
                 except (ValueError, RecursionError) as error:
                     raise _refused(where[-1], f"it is not JSON ({error})") from None
     for turn, place in zip(found, where, strict=True):

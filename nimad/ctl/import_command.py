@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from nimad import human
 from nimad.ctl.arguments import (
@@ -44,6 +44,7 @@ from nimad.limits import (
     MAX_RECORD,
     MAX_RECORD_FILE,
     count_nodes,
+    refuse_twice,
 )
 from nimad.times import name_to_hand_over, sentences
 
@@ -320,7 +321,9 @@ class LineReader:
     def _record(self, line: bytes) -> tuple[bytes, int]:
         try:
             memory = json.loads(
-                line.decode(), parse_constant=lambda name: self._refuse(f"{name} is not JSON")
+                line.decode(),
+                parse_constant=lambda name: self._refuse(f"{name} is not JSON"),
+                object_pairs_hook=self._object,
             )
             packed = json.dumps(memory, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             encoded = packed.encode()
@@ -339,6 +342,12 @@ class LineReader:
         if len(encoded) > MAX_RECORD:
             self._refuse(f"the memory has {size(len(encoded))}; at most {size(MAX_RECORD)} fit")
         return encoded, max(len(encoded), (count_nodes(encoded) + 1) * BATCH_BYTES // BATCH_NODES)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        try:
+            return refuse_twice(pairs)
+        except ValueError as error:
+            self._refuse(str(error))
 
     def _refuse(self, detail: str) -> NoReturn:
         raise BadRecord(where=f"{self._name}:{self.number}", detail=detail) from None

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from nimad import __version__
 from nimad.closing import let_go
 from nimad.ctl.agent_tools import INSTRUCTIONS, ToolRefused, Tools, told_by
-from nimad.limits import refuse_constant
+from nimad.limits import refuse_constant, refuse_twice
 from nimad.signals import heed
 
 MODERN = "2026-07-28"
@@ -178,7 +178,7 @@ class Server:
 def _read(line: bytes) -> tuple[int | str | None, str, JSON] | None:
     """The id, method and params of a message; None for the answer to a question never asked."""
     try:
-        message = json.loads(line, parse_constant=refuse_constant)
+        message = json.loads(line, parse_constant=refuse_constant, object_pairs_hook=refuse_twice)
     except (ValueError, RecursionError) as error:
         raise Refused(PARSE_ERROR, f"not one JSON message on a line: {error}") from None
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":

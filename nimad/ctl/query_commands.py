@@ -151,7 +151,6 @@ def _add_ways_of_showing(query: Parser) -> None:
 
 def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl query`."""
-    as_of = last_moment(args.as_of, "--as-of")
     result = client.call(
         "query",
         text=text_of(args.text),
@@ -164,9 +163,9 @@ def run_query(args: argparse.Namespace, client: Client, screen: Screen) -> int:
         agent=args.agent,
         origin=args.origin,
         tags=args.tag,
-        after=first_moment(args.after, "--after", as_of),
-        before=first_moment(args.before, "--before", as_of),
-        as_of=as_of,
+        after=first_moment(args.after, "--after", args.as_of),
+        before=first_moment(args.before, "--before", args.as_of),
+        as_of=last_moment(args.as_of, "--as-of"),
         context=args.context or None,
         budget=args.budget,
         strictness=args.strictness,

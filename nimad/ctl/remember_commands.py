@@ -93,7 +93,7 @@ def register(commands: Commands) -> None:
 def run_remember(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     """`nimactl remember`."""
     text = [standard_input()] if args.text == ["-"] else args.text
-    given = {
+    given: dict[str, Any] = {
         name: first_moment(value, field.flag) if field.kind == "moment" else value
         for name, field in FIELDS.items()
         if field.flag and (value := getattr(args, name)) is not None

@@ -39,6 +39,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ from nimad.disk.private_map import map_rows
 from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 from nimad.recall.columns import KIND, TABLES, Columns, Packed
 from nimad.recall.narrow import Coded, Ids
-from nimad.recall.subjects import Subjects
+from nimad.recall.subjects import LONG, Subjects, held
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -93,12 +94,11 @@ _MISSING = {"id", "time_high"}
 
 @dataclass(frozen=True)
 class Saved:
-    """What is in the file: see its regions; `subjects` as (name, code)."""
+    """What is in the file: see its regions."""
 
     seen: int
     dead: int
-    next_code: int
-    subjects: list[tuple[str, int]]
+    subjects: Subjects
     packed: Packed
 
     @property
@@ -109,15 +109,14 @@ class Saved:
     @classmethod
     def of(cls, columns: Columns) -> Saved:
         """A copy of everything but the lengths."""
-        subjects = columns.subjects
-        known = subjects.next_code, subjects.spellings()
-        return cls(columns.seen, columns.dead, *known, columns.packed())
+        subjects = Subjects(columns.subjects.next_code, columns.subjects.spelled)
+        return cls(columns.seen, columns.dead, subjects, columns.packed())
 
     def restore(self, columns: Columns) -> None:
         """Fill columns with it, in place of reading the memories."""
         columns.clear()
         columns.adopt(self.packed)
-        columns.subjects = Subjects(self.subjects, self.next_code)
+        columns.subjects = self.subjects
         columns.seen, columns.dead, columns.changed = self.seen, self.dead, 0
 
 
@@ -200,10 +199,16 @@ class ColumnsCache:
 
 def save(path: Path, records: Records, saved: Saved) -> str:
     """Write the file and make it count; its id.  Raises DiskFull."""
-    known = dict(records.rows("SELECT who, min(id) FROM memories WHERE who != '' GROUP BY who"))
-    spelled = [(known[name], code) for name, code in saved.subjects if name in known]
-    packed = saved.packed
-    state = [saved.seen, saved.count, saved.dead, saved.next_code, packed.first, packed.base]
+    known: dict[str, int] = {}
+
+    def note(number: int, name: str) -> None:
+        known.setdefault(held(name), number)
+
+    _each_spelling(records, note)
+    codes = saved.subjects.spelled.items()
+    spelled = [(known[name], code) for name, code in codes if name in known]
+    packed, next_code = saved.packed, saved.subjects.next_code
+    state = [saved.seen, saved.count, saved.dead, next_code, packed.first, packed.base]
     arrays = {
         "state": np.array(state, "<i8"),
         "sessions": packed.sessions,
@@ -220,6 +225,20 @@ def save(path: Path, records: Records, saved: Saved) -> str:
     with records.write() as tx:
         tx.set_meta(DIGEST, summary.digest)
     return summary.digest
+
+
+def _each_spelling(
+    records: Records, enter: Callable[[int, str], None], among: list[int] | None = None
+) -> None:
+    """`enter` the names in `who` with a memory that has it, of all memories or of some.  All long
+    ones at once might not fit in memory, so they come from each memory by itself."""
+    given = [] if among is None else [json.dumps(among)]
+    of = "" if among is None else " AND id IN (SELECT value FROM json_each(?))"
+    size = "length(CAST(who AS BLOB))"
+    sql = f"CAST(who AS TEXT) FROM memories WHERE who != ''{of} AND {size}"
+
+    records.chosen(f"SELECT min(id), {sql} <= {LONG} GROUP BY who", given, enter)
+    records.chosen(f"SELECT id, {sql} > {LONG} ORDER BY id", given, enter)
 
 
 def map_columns(container: Container) -> Packed:
@@ -267,19 +286,20 @@ def load(path: Path, records: Records) -> Saved | None:
         packed = map_columns(container)
         spelled = _array(container, "subjects", np.int64).reshape(-1, 2)
         # where the memory that stands for a spelling is gone, others of the same code are asked
-        code_of = dict(spelled.tolist())
-        sql = "SELECT min(id), who FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-        sql += " AND who != '' GROUP BY who"
-        found = records.rows(sql, (json.dumps(list(code_of)),))
-        lost = code_of.keys() - {number for number, _ in found}
-        if lost:
+        code_of, subjects, found = dict(spelled.tolist()), Subjects(next_code), set()
+
+        def enter(number: int, name: str) -> None:
+            found.add(number)
+            subjects.enter(name, code_of[number])
+
+        _each_spelling(records, enter, list(code_of))
+        if lost := code_of.keys() - found:
             who = Coded(packed.arrays["who"][:count], packed.tables.get("who"))[:]
             ids = Ids(packed.arrays.get("id"), packed.first, count)[:count]
             others = ids[np.isin(who, [code_of[number] for number in lost])]
             code_of |= zip(ids.tolist(), who.tolist(), strict=True)
-            found += records.rows(sql, (json.dumps(others.tolist()),))
-        subjects = [(name, code_of[number]) for number, name in found]
-        return Saved(seen, dead, next_code, subjects, packed)
+            _each_spelling(records, enter, others.tolist())
+        return Saved(seen, dead, subjects, packed)
     except FormatTooOld:  # an upgrade
         log.info("%s is of an earlier nimad; the memories are read instead", path.name)
         return None

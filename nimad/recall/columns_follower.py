@@ -95,7 +95,7 @@ class ColumnsFollower:
         start = columns.count
         while most and columns.last_id < last:
             bounds = (columns.last_id + 1, last, min(most, _PAGE))
-            page = rows_within(self._records, PAGE_SQL, bounds, 8, _PAGE_CHARS)
+            page = rows_within(self._records, PAGE_SQL, bounds, (6, 8), _PAGE_CHARS)
             if not page:
                 break
             words = self._terms.add([row[0] for row in page], [row[8] for row in page])

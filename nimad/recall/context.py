@@ -3,7 +3,7 @@
 A passage is a stretch of one session (or of talk, see `session_neighbours`) with at least one hit
 in it.  Hits of one turn, and hits that are already in a better hit's passage, join it instead of
 making one of their own, so no memory is ever shown twice; nor is one that says the same as another
-by the same speaker.
+by the same speaker in the same namespace.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ class Passage:
         """Those of its memories, in order."""
         wanted = set(ids)
         return [memory for memory in self.memories if memory.id in wanted]
+
+
+def saying(memory: Memory) -> tuple[str, str, str]:
+    """`Columns.said` of a memory that need not be a row: equal where two say the same."""
+    who = common_form(memory.who or "")
+    return common_form(memory.text) or memory.text, who, memory.namespace
 
 
 def alone(hits: Sequence[Hit]) -> list[Passage]:
@@ -106,7 +112,7 @@ def passages(
         number = hit.memory.id
         if number not in known:  # forgotten meanwhile
             continue
-        if said.get(_saying(hit.memory), number) != number:
+        if said.get(saying(hit.memory), number) != number:
             continue
         chain = [i for i in around.get(number, [number]) if i in known]
         turn = _turn(hit.memory, turns.get(number, {}), chain, known)
@@ -127,16 +133,12 @@ def passages(
         fresh = [  # what no passage has, and what says what none has said
             memory
             for memory in around_it
-            if memory.id not in places and said.setdefault(_saying(memory), memory.id) == memory.id
+            if memory.id not in places and said.setdefault(saying(memory), memory.id) == memory.id
         ]
         passage.memories += fresh
         passage.memories.sort(key=lambda m: (m.timestamp or 0, m.id))
         places.update((memory.id, passage) for memory in fresh)
     return made
-
-
-def _saying(memory: Memory) -> tuple[object, ...]:
-    return common_form(memory.text), common_form(memory.who or "")
 
 
 def _turns(records: Records, hits: Sequence[Hit]) -> dict[int, dict[str, int]]:

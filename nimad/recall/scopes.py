@@ -168,8 +168,8 @@ class Scopes:
             hit &= np.isin(kinds["namespace"], self._records.names_within(where.within))
         mask = columns.kind.where(hit, first)
         if where.who is not None:
-            code = columns.subjects.codes.get(common_form(where.who), _NO_ROW)
-            mask &= columns.who.equal(code, first)
+            code = columns.subjects.find(where.who)
+            mask &= columns.who.equal(_NO_ROW if code is None else code, first)
         if where.after is not None or where.before is not None:
             mask &= columns.time.dated(first)
         if where.after is not None:

@@ -31,6 +31,7 @@ from nimad.dataclass import dataclass
 from nimad.errors import NotFound
 from nimad.model import Memory, Relation
 from nimad.namespaces import Namespaces
+from nimad.recall.subjects import LONG
 from nimad.reflection.themes import SMALL_TALK, SOLID, vectors_of
 from nimad.store import goals, suggestions
 from nimad.store.bounded import get_within
@@ -78,7 +79,8 @@ class Dreamer:
     def __post_init__(self) -> None:
         if self.position < 0:
             self.position = suggestions.dreamt_to(self.store.records)
-        self.names = {word for name in self.store.records.subjects() for word in tokens(name)}
+        named = self.store.records.values_of("who", lambda name: len(name) <= LONG)
+        self.names = {word for name in named for word in tokens(name)}
 
     def more(self) -> bool:
         """Whether there is a memory to look at, and room for what is found."""

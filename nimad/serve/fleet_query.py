@@ -20,6 +20,7 @@ from nimad import helper_line
 from nimad.core.store import MemoryStore
 from nimad.errors import Degraded, HubUnusable, WordsDamaged
 from nimad.model import UNKNOWN, Filter, Hit, Memory
+from nimad.recall.context import saying
 from nimad.store.fleet import Key
 from nimad.store.identity import identity
 from nimad.text import common_form, tokens
@@ -57,11 +58,12 @@ class FleetQuery:
 
     def ask(self, read: Read) -> list[Hit]:
         """What the hub has, and this store has not; best first, `id` 0.  Raises HubUnusable."""
+        wanted = self._where.namespace and common_form(self._where.namespace)
         spaces = [
             name
             for name in self._store.config["sync.namespaces"] or {}
             if (self._where.within is None or name in self._where.within)
-            and self._where.namespace in (None, name)
+            and wanted in (None, common_form(name))
         ]
         if not spaces:
             return []
@@ -156,7 +158,13 @@ class FleetQuery:
         return found
 
     def merge(self, here: Sequence[Hit], there: Sequence[Hit], k: int) -> list[Hit]:
-        """The best `k` of both lists, each in its own order."""
+        """The best `k` of both lists, each in its own order, without what says the same again."""
+        said = {saying(hit.memory) for hit in here}
+        there = [
+            hit
+            for hit in there
+            if (same := saying(hit.memory)) not in said and not said.add(same)  # type: ignore[func-returns-value]
+        ]
         if not there:
             return list(here[:k])
         try:

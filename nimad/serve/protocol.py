@@ -11,7 +11,6 @@ import json
 import math
 import re
 import sys
-from collections import Counter
 from typing import Any
 
 from nimad.dataclass import dataclass
@@ -24,6 +23,7 @@ from nimad.limits import (
     MAX_RECORD_NODES,
     count_nodes,
     refuse_constant,
+    refuse_twice,
 )
 
 MAX_DEPTH = 64
@@ -180,15 +180,6 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        key = shown(twice).encode(errors="replace").decode()
-        raise ParseError(detail=f"the key {key} appears twice in one object")
-    return made
-
-
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
@@ -203,7 +194,7 @@ def _whole(digits: str) -> int:
 
 
 _JSON = json.JSONDecoder(
-    object_pairs_hook=_unique,
+    object_pairs_hook=refuse_twice,
     parse_int=_whole,
     parse_float=_finite,
     parse_constant=refuse_constant,

@@ -16,44 +16,55 @@ from nimad.disk.failures import translated
 from nimad.model import CutDamagedMemory, CutMemory, DamagedMemory, Filter, Memory
 from nimad.store.records import Records
 
-READ_CHARS = 4 << 20
-"""Length of all memories of one answer; longer ones are cut to a fair share [characters]."""
+READ_BYTES = 4 << 20
+"""Size of all memories of one answer; longer ones are cut to a fair share [bytes]."""
 FEW = 16
 """Number of memories that are read without a look at their lengths first [memories]."""
 CUT = " …"
 """Ends a value that was cut."""
 
-_LENGTH = (
-    "ifnull(length(text), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
-    " + CASE typeof(summary) WHEN 'text' THEN length(summary) ELSE 0 END"
+_LONG = ("text", "affect", "summary", "who", "where", "conversation", "session", "turn")
+"""The fields that may be long, besides `extra`."""
+
+
+def _bytes(value: str) -> str:
+    return f"ifnull(length(CAST({value} AS BLOB)), 0)"  # of a TEXT it would end at the first NUL
+
+
+_NAME = f"(SELECT {_bytes('name')} FROM %s WHERE id = m.%s)"
+_SIZE = " + ".join(
+    [
+        *map(_bytes, ("m.text", "m.affect", "m.extra", "m.who", "m.tags", "m.key")),
+        f"CASE typeof(m.summary) WHEN 'text' THEN {_bytes('m.summary')} ELSE 0 END",
+        *(f"ifnull({_NAME % ('names', c)}, 0)" for c in ("place", "conversation", "session")),
+        f"ifnull({_NAME % ('turns', 'turn')}, 0)",
+    ]
 )
-BYTES = (
-    "ifnull(length(CAST(text AS BLOB)), 0) + ifnull(length(affect), 0) + ifnull(length(extra), 0)"
-    " + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = m.id), 0) * 4 / 3"
-)
+"""Size of what `Records.get` reads of a memory, short values left out [bytes]."""
+BYTES = f"{_SIZE} + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = m.id), 0) * 4 / 3"
 """Least that a memory takes in an export [bytes]."""
 
 
-def get_within(records: Records, ids: Sequence[int], room: int = READ_CHARS) -> dict[int, Memory]:
+def get_within(records: Records, ids: Sequence[int], room: int = READ_BYTES) -> dict[int, Memory]:
     """As `Records.get`, but long values are cut (CutMemory) when all would exceed `room`.
 
-    `room` is in characters.  A few memories are read whole, whatever they take: the look at
-    lengths would cost an ordinary query more than it saves.
+    `room` is in bytes.  A few memories are read whole, whatever they take: the look at
+    sizes would cost an ordinary query more than it saves.
     """
     if len(ids) <= FEW:
         return records.get(ids)
-    sql = f"SELECT id, {_LENGTH} FROM memories WHERE id IN"
-    lengths: dict[int, int] = dict(records.rows_in(sql, ids))
-    if sum(lengths.values()) <= room:
+    sql = f"SELECT m.id, {_SIZE} FROM memories m WHERE m.id IN"
+    sizes: dict[int, int] = dict(records.rows_in(sql, ids))
+    if sum(sizes.values()) <= room:
         return records.get(ids)
-    share = fair_share(lengths.values(), room)
+    share = fair_share(sizes.values(), room)
     found: dict[int, Memory] = {}
-    waiting = list(lengths.items())
+    waiting = list(sizes.items())
     while waiting:  # some that are at most `room` long together; one that is longer comes alone
-        ends = accumulate(length for _, length in waiting)
+        ends = accumulate(size for _, size in waiting)
         some = max(1, sum(end <= room for end in ends))
         for number, memory in records.get([number for number, _ in waiting[:some]]).items():
-            found[number] = memory if lengths[number] <= share else cut_memory(memory, share)
+            found[number] = memory if sizes[number] <= share else cut_memory(memory, share)
         del waiting[:some]
     return found
 
@@ -75,10 +86,13 @@ def fair_share(sizes: Iterable[int], room: int) -> int:
 def cut_memory(memory: Memory, share: int) -> Memory:
     """The memory with its long values cut, so that they are `share` characters together."""
     values = {field.name: getattr(memory, field.name) for field in fields(memory)}
-    long = {name: values[name] for name in ("text", "affect", "summary") if values[name]}
+    long = {name: values[name] for name in _LONG if values[name]}
     extra = len(str(memory.extra or ""))
     most = fair_share([*map(len, long.values()), extra], share)
-    values |= {name: text[:most] + CUT for name, text in long.items() if len(text) > most}
+    cut = {name: text[:most] + CUT for name, text in long.items() if len(text) > most}
+    if not cut and extra <= most:  # it has more bytes than characters
+        return memory
+    values |= cut
     if extra > most:
         values["extra"] = None
     return (CutDamagedMemory if isinstance(memory, DamagedMemory) else CutMemory)(**values)
@@ -115,17 +129,18 @@ def ids_of_page(
 
 
 def rows_within(
-    records: Records, sql: str, parameters: Sequence[Any], text: int, room: int
+    records: Records, sql: str, parameters: Sequence[Any], texts: tuple[int, int], room: int
 ) -> list[tuple[Any, ...]]:
-    """The first rows of a statement, until the texts in one of its columns are `room` characters
-    long: one row at least, where there is one."""
+    """The first rows of a statement, until the texts in two of its columns (the first may be NULL)
+    are `room` characters long: one row at least, where there is one."""
+    first, second = texts
 
     def take(cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
         left = room
         for row in cursor:
             found.append(row)
-            left -= len(row[text])
+            left -= len(row[first] or "") + len(row[second])
             if left < 0:
                 break
         return found

@@ -35,6 +35,8 @@ TEXT_ROWS = 256
 """Most texts that are read at a time, for what needs all of them: 5 ms of encoding [rows]."""
 TEXT_CHARS = 1 << 20
 """Length of the texts that are read at a time [characters]."""
+LONG = 256
+"""Longest text that is taken for a short one [bytes]."""
 READER_SECONDS = 10.0
 """Longest wait for a reader when the connections are opened anew [seconds]."""
 
@@ -334,11 +336,6 @@ class Records:
         found = self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids)
         return {memory.id: memory for memory in self.memories_of(found)}
 
-    def page(self, after: int, limit: int) -> list[Memory]:
-        """Up to `limit` memories with ids above `after`, by id, with their blobs."""
-        sql = f"{rows.SELECT} WHERE m.id > ? ORDER BY m.id LIMIT ?"
-        return self.with_blobs(self.memories_of(self.rows(sql, (after, limit))))
-
     def memories_of(self, found: Iterable[Row]) -> list[Memory]:
         """The memories of rows of SELECT, each compared with its checksum: SQLite has none."""
         memories = [rows.from_row(row) for row in found]
@@ -423,12 +420,11 @@ class Records:
             chosen.append((f"ifnull({rows.ORIGIN}, '{UNKNOWN}')", where.origin))
         if where.who is not None:
             who = common_form(where.who)
-            chosen.append(("m.who", [n for n in self.subjects() if common_form(n) == who]))
+            chosen.append(("m.who", self.values_of("who", lambda name: common_form(name) == who)))
         if where.tags:
             tags = {common_form(tag) for tag in where.tags}
-            written = self.rows("SELECT DISTINCT tags FROM memories WHERE tags IS NOT NULL")
-            held = [t for (t,) in written if tags <= set(map(common_form, json.loads(t)))]
-            chosen.append(("m.tags", held))
+            held = lambda written: tags <= set(map(common_form, json.loads(written)))  # noqa: E731
+            chosen.append(("m.tags", self.values_of("tags", held)))
         for column, values in chosen:
             clauses.append(f"{column} IN (SELECT value FROM json_each(?))")
             parameters.append(json.dumps(values))
@@ -440,17 +436,20 @@ class Records:
 
     def names_within(self, within: Namespaces) -> list[int]:
         """The ids of those names that are among some namespaces: every filter by them asks here."""
-        found: list[int] = []
-        for name in within.names:
-            begin = name.removesuffix("*")
-            same = "name = ?2" if begin == name else "substr(name, 1, ?1) = ?2"
-            sql = f"SELECT id FROM names WHERE ?1 = length(?2) AND {same}"
-            found += [number for (number,) in self.rows(sql, (len(begin), begin))]
-        return found
+        return [number for name in within.names for (number,) in self.rows(*rows.named(name))]
 
-    def subjects(self) -> list[str]:
-        """The distinct `who` values that are not empty."""
-        return [row[0] for row in self.rows("SELECT DISTINCT who FROM memories WHERE who != ''")]
+    def values_of(self, column: str, fits: Callable[[str], object]) -> list[str]:
+        """The distinct texts in a column of the memories, empty ones left out, that `fits` takes.
+        Long ones come memory by memory: all at once might not fit."""
+        sql = f"{column} FROM memories WHERE {column} != '' AND length(CAST({column} AS BLOB))"
+        found = self.chosen(f"SELECT DISTINCT {sql} <= {LONG}", (), fits)
+        return list({row[0] for row in [*found, *self.chosen(f"SELECT {sql} > {LONG}", (), fits)]})
+
+    def chosen(
+        self, sql: str, parameters: Sequence[Any], fits: Callable[..., object]
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a read-only statement that `fits` takes; of others one is in memory."""
+        return self.read(sql, parameters, lambda cursor: [row for row in cursor if fits(*row)])
 
     def meta(self, key: str) -> Any:
         """A single value, or None."""

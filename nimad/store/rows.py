@@ -178,6 +178,13 @@ def _insert(rows: int, *places: int) -> str:
     return f"INSERT INTO memories ({names}) VALUES {', '.join([values] * rows)}"
 
 
+def named(namespace: str) -> tuple[str, tuple[int, str]]:
+    """SQL for the ids of the names that a bound user's namespace means, and its parameters."""
+    begin = namespace.removesuffix("*")
+    same = "name = ?2" if begin == namespace else "substr(name, 1, ?1) = ?2"
+    return f"SELECT id FROM names WHERE ?1 = length(?2) AND {same}", (len(begin), begin)
+
+
 def to_row(memory: Memory, names: Names, turn: int | None, source: int | None) -> Row:
     """What `insert` takes; `turn` and `source` are row ids."""
     row: list[Any] = [*_ALL(memory), memory.source[1] if memory.source else None]

@@ -12,8 +12,8 @@ from nimad import when
 from nimad.client.client import Client
 from nimad.errors import UsageError
 from nimad.human import count
-from nimad.model import now_ms
-from nimad.times import local, local_zone
+from nimad.model import MAX_TIME, now_ms
+from nimad.times import local, local_zone, portable
 from nimad.web.charts import columns
 from nimad.web.exchange import Page, Request, link_to
 from nimad.web.html import Child, Html, tag
@@ -85,7 +85,8 @@ def show_timeline(request: Request, daemon: Client) -> Page:
     if len(at) < 10:
         content.append(over_time(daemon, at))
     offset = request.number("offset") or 0
-    given = {"after": span.first, "before": span.end, "order": "time"}
+    end = portable(span.end or 1) if span.end < MAX_TIME else None
+    given = {"after": portable(span.first), "before": end, "order": "time"}
     result = daemon.call("browse", **given, limit=DAY, offset=offset)
     content += [card(one) for one in result["results"]]
     if not result["results"]:

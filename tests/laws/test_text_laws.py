@@ -74,7 +74,7 @@ def test_what_is_stored_comes_back_byte_for_byte(texts: list[str]) -> None:
         records = Records.open(Path(directory) / "records.sqlite")
         with records.write() as tx:
             tx.add_memories([Memory(text, who=text, where=text, tags=(text,)) for text in texts])
-        kept = records.page(0, 100)
+        kept = records.get(range(1, len(texts) + 1)).values()
         assert [(m.text, m.who, m.where, m.tags) for m in kept] == [
             (text, text, text, (text,)) for text in texts
         ]

@@ -216,7 +216,7 @@ def test_any_captures_do_what_a_dictionary_says(
                 grown = "completed" if known else "stored"
                 assert done.state == (grown if new else "unchanged")
                 known |= said
-        texts = {(m.session, m.turn, m.layer): m.text for m in store.records.page(0, 1000)}
+        texts = {(m.session, m.turn, m.layer): m.text for m in store.export(0, 1000)}
         assert texts == {
             (*key, role): t for key, parts in model.items() for role, t in parts.items()
         }
@@ -278,5 +278,5 @@ def test_a_store_of_nima_migrated_and_the_same_turns_captured_export_alike(tmp_p
 def exported(store: MemoryStore) -> list[dict[str, Any]]:
     """An export, but for what a store's own row of a source has."""
     own = ("created", "source", "extra")
-    lines = [wire.exported(memory) for memory in store.records.page(0, 10)]
+    lines = [wire.exported(memory) for memory in store.export(0, 10)]
     return [{name: line[name] for name in line if name not in own} for line in lines]

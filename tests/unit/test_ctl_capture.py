@@ -16,6 +16,7 @@ from nimad.limits import MAX_FRAME, MAX_TURNS
 from tests.fake_daemon import FakeDaemon
 
 TURN = {"session": "s", "turn": "t", "input": "x"}
+ODD = {**TURN, "input": "one\u2028two\x85three\u2029"}
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -56,6 +57,7 @@ def run(
         (json.dumps([TURN, TURN]), [TURN, TURN]),
         (json.dumps({"turns": [TURN]}), [TURN]),
         (f"\ufeff{json.dumps(TURN)}\n\n{json.dumps(TURN)}\n", [TURN, TURN]),
+        (f"{json.dumps(ODD, ensure_ascii=False)}\r\n{json.dumps(TURN)}", [ODD, TURN]),
     ],
 )
 def test_a_turn_a_list_or_a_turn_a_line(
@@ -102,6 +104,7 @@ def test_a_conflict_is_told_and_the_exit_code_is_1(daemon: FakeDaemon, run: Run)
         ("", 0, "there is no turn in it"),
         ("{}\n7", 65, "stdin:2: a turn must be a JSON object"),
         ('{"session": "s"}\n{"turn"', 65, "stdin:2: it is not JSON"),
+        ('{"turn": "a", "turn": "b"}', 65, "the key 'turn' appears twice"),
         ("[1]", 65, "stdin, turn 1: a turn must be a JSON object"),
         ('"x"', 65, "a turn must be a JSON object"),
         ("[" * 100_000, 65, "it is not JSON"),

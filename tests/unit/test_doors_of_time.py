@@ -12,15 +12,20 @@ import pytest
 from nimad import times, zone_name
 from nimad.cognition import episodes as guides
 from nimad.core.store import MemoryStore
-from nimad.ctl.arguments import first_moment, last_moment
+from nimad.ctl.agent_tools import ToolRefused, Tools
+from nimad.ctl.client import Client
+from nimad.ctl.main import build
+from nimad.ctl.screen import Screen
 from nimad.legacy.episodes import EpisodeMapper
 from nimad.legacy.mapping import NodeMapper
 from nimad.legacy.source import LegacyTurn
 from nimad.legacy.sqlite import _turn
-from nimad.model import Memory
+from nimad.model import MAX_TIME, Memory
 from nimad.serve import query_verb
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.verbs import Call
+from nimad.web.exchange import Request
+from nimad.web.time_pages import show_timeline
 from tests.legacy.moving import opened
 
 AT = 1_715_206_200_250
@@ -37,6 +42,14 @@ INPUTS: dict[Any, int] = {
     "2024-05-09T07:10:00.250+09:00": AT,
     "2024-05-09T00:10:00.250": AT,
     "2024-10-27T02:30:00": 1_729_989_000_000,
+    # whose milliseconds are as few as seconds, or as many as microseconds
+    "1965-12-31T00:00:00Z": -126_316_800_000,
+    "1966-12-01T00:00:00Z": -97_372_800_000,
+    "1969-06-01T00:00:00Z": -18_489_600_000,
+    "1971-06-01T00:00:00Z": 44_582_400_000,
+    "1973-03-03T00:00:00Z": 99_964_800_000,
+    "5139-01-01T00:00:00Z": 100_003_939_200_000,
+    "9998-12-31T00:00:00Z": 253_370_678_400_000,
 }
 """What comes in, in Berlin's zone → epoch milliseconds."""
 Door = Callable[[MemoryStore, Any], int | None]
@@ -99,14 +112,74 @@ def of_guides(store: MemoryStore, value: Any) -> int | None:
     return guides.memory_of({"raw_text": "x", "timestamp": value}).timestamp
 
 
+def handed_over(door: Callable[[Client], object]) -> dict[str, Any]:
+    """What a program of ours asks the daemon with its first request."""
+
+    class Taken(Exception):
+        pass
+
+    class Recorder(Client):
+        def call(self, verb: str, fd: int | None = None, **params: Any) -> dict[str, Any]:
+            raise Taken({name: value for name, value in params.items() if value is not None})
+
+    with pytest.raises(Taken) as taken:
+        door(Recorder("/nowhere"))
+    return dict(taken.value.args[0])
+
+
+def of_nimactl(*words: str) -> dict[str, Any]:
+    args = build([words[0]]).parse_args(words)
+    return handed_over(lambda client: args.run(args, client, Screen()))
+
+
+def of_web(value: Any) -> int | None:
+    """The moment, where its day's page of the timeline shows it; else where the page begins."""
+    at = times.read(str(value), times.local_zone()).at
+    assert at is not None
+    day = f"{times.local(at, times.local_zone()):%Y-%m-%d}".rjust(10, "0")
+    request = Request("GET", "timeline", {"at": [day]})
+    asked = handed_over(lambda client: show_timeline(request, client))  # type: ignore[arg-type]
+    begin, end = (times.read(asked.get(name), UTC).at for name in ("after", "before"))
+    assert begin is not None and begin < (end or MAX_TIME) <= begin + 25 * 3_600_000
+    return at if begin <= at < (end or MAX_TIME) else begin
+
+
+def of_agent(store: MemoryStore, value: Any) -> int | None:
+    given = {"content": "x", "when": str(value)}
+
+    def store_it(client: Client) -> None:
+        try:
+            Tools().call("memory_store", given, client.call)
+        except ToolRefused as refused:
+            raise ValueError(refused) from None
+
+    asked = handed_over(store_it)
+    return remembered(store, asked["timestamp"])
+
+
 DOORS: dict[str, Door] = {
     "remember": remembered,
     "import": imported,
     "query after": lambda store, value: filtered(store, "after", value),
     "query before": lambda store, value: filtered(store, "before", value),
     "query as_of": lambda store, value: filtered(store, "as_of", value),
-    "nimactl --when, --after, --before": lambda store, value: first_moment(str(value), "--when"),
-    "nimactl --as-of": lambda store, value: last_moment(str(value), "--as-of"),
+    "nimactl remember": lambda store, value: remembered(
+        store, of_nimactl("remember", "x", f"--when={value}")["timestamp"]
+    ),
+    "nimactl query --after": lambda store, value: filtered(
+        store, "after", of_nimactl("query", "x", f"--after={value}")["after"]
+    ),
+    "nimactl query --before": lambda store, value: filtered(
+        store, "before", of_nimactl("query", "x", f"--before={value}")["before"]
+    ),
+    "nimactl query --as-of": lambda store, value: filtered(
+        store, "as_of", of_nimactl("query", "x", f"--as-of={value}")["as_of"]
+    ),
+    "nimactl redate": lambda store, value: remembered(
+        store, of_nimactl("redate", "--", str(value), "1")["when"]
+    ),
+    "memory_store of agents": of_agent,
+    "timeline of the web pages": lambda store, value: of_web(value),
     "row of a graph": of_graph,
     "turn of a graph": of_turn,
     "timestamp of a checkpoint or sparse memory": of_checkpoint("timestamp"),

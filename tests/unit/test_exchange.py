@@ -153,7 +153,7 @@ def test_a_migrated_store_comes_back_and_what_was_forgotten_stays_so(tmp_path: P
         assert imported(other, data)["imported"].get("memory", 0) == 0
         # the source itself is known, too: nothing of it comes twice
         migrate(manager, tmp_path / "graph.sqlite")
-        texts = [memory.text for memory in other.records.page(0, 1000)]
+        texts = [memory.text for memory in other.export(0, 1000)]
         assert len(texts) - len(set(texts)) == 1  # "twice the same"
 
 
@@ -259,7 +259,7 @@ def test_what_is_here_is_never_replaced() -> None:
         data = exported(store)
         store.remember(Memory(text="new", key="k", extra={"value": 2}))
         assert imported(store, data)["known"]["memory"] == 1
-        assert [memory.text for memory in store.records.page(0, 9)] == ["new"]
+        assert [memory.text for memory in store.export(0, 9)] == ["new"]
 
 
 HEADER = '{"kind":"export","format":2}\n'

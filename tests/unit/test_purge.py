@@ -213,7 +213,7 @@ def test_edges_and_turns_of_a_purged_row_leave_the_backup(
     here: tuple[MemoryStore, MigrationManager, Path],
 ) -> None:
     store, manager, snapshot = here
-    ids = {m.source[1]: m.id for m in store.records.page(0, 100) if m.source}
+    ids = {m.source[1]: m.id for m in store.export(0, 100) if m.source}
     for key in (16, 18, 17):  # one turn of three, one after the other
         assert store.forget([ids[key]], purge=True).purged
     with closing(sqlite3.connect(snapshot)) as database:

@@ -174,7 +174,7 @@ def test_a_file_behind_the_change_log_counts(
     fill(store, 0, 300)
     ask(store)
     maintenance.finish(store)
-    who = {memory.who for memory in store.records.page(0, 300)}
+    who = {memory.who for memory in store.export(0, 300)}
     first = [store.records.value("SELECT min(id) FROM memories WHERE who = ?", (w,)) for w in who]
     store.forget([number for number in first if number])
     fill(store, 300, 320)

@@ -98,7 +98,7 @@ def test_turns_of_the_same_name_are_told_apart(store: MemoryStore) -> None:
 
 
 def test_what_two_sources_both_have_is_shown_once(store: MemoryStore) -> None:
-    ids = store.remember_many([*session("a"), *session("a", namespace="copy")])
+    ids = store.remember_many([*session("a"), *session("a", conversation="copy")])
     first, again = ids[3], ids[12]
     assert store.get(first).text == store.get(again).text
     found = store.recall.passages(hits_of(store, first, again, ids[13]), 5)

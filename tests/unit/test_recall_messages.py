@@ -10,10 +10,13 @@ import pytest
 
 from nimad.config import Config
 from nimad.core.store import MemoryStore
-from nimad.model import Filter, Memory
+from nimad.model import Filter, Hit, Memory
 from nimad.recall.parsed_query import MOST_TERMS, _wanted_part
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import Weights
+from nimad.serve.fleet_query import FleetQuery
+from nimad.serve.query_verb import QueryVerb
+from nimad.serve.verbs import Call
 from nimad.text import composed
 from tests.pace import measure_pace
 from tests.samples import english
@@ -187,6 +190,35 @@ def test_the_same_words_of_two_namespaces_are_two_results(store: MemoryStore) ->
     hits = store.query("a sister", 10).hits
     assert sorted(hit.memory.namespace for hit in hits) == ["ada", "bob"]
     assert [len(hit.copies) for hit in hits] == [2, 2]
+    (verb,) = QueryVerb(store).all()
+    for shape in ({}, {"context": True}, {"budget": 99}, {"context": True, "budget": 99}):
+        asked = Call({"text": "a sister", **shape}, None)  # type: ignore[arg-type]
+        found = verb.answer(asked)["results"]
+        assert sorted(one["namespace"] for one in found) == ["ada", "bob"], shape
+        assert [one["copies"] for one in found] == [3, 3], shape
+
+
+def test_so_it_does_where_the_hub_is_asked_too(store: MemoryStore) -> None:
+    said = ["I have a sister.", "i have a SISTER.", "My sister plays chess."]
+    here = [Hit(Memory(said[0], who="Ada"), 1.0)]
+    there = [Hit(Memory(text, who=who), 0.5) for text in said for who in ("ada", "Bob")]
+    there.append(Hit(Memory(said[0], who="Ada", namespace="bob"), 0.4))
+    found = FleetQuery(store, "a sister", Filter()).merge(here, there, 10)
+    assert found == [*here, there[1], there[4], there[5], there[6]]
+
+
+def test_the_hub_is_asked_for_a_namespace_in_any_form_of_its_name(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = store.config.replace(sync__namespaces={"family": "both", "garden": "both"})
+    monkeypatch.setattr(store, "config", shared)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        FleetQuery, "_exchange", lambda _, request: asked.append(request["namespaces"]) or []
+    )
+    for name in ("Family", "ｆａｍｉｌｙ", None, "work"):
+        FleetQuery(store, "a sister", Filter(namespace=name)).ask(lambda *_: pytest.fail("none"))
+    assert asked == [["family"], ["family"], ["family", "garden"]]
 
 
 def test_texts_of_nothing_that_is_shown_are_no_copies_of_each_other(store: MemoryStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -151,3 +151,9 @@ def test_days_are_whole_when_the_clocks_change() -> None:
     assert when.read("2024-03-31", now()).end - when.read("2024-03-31", now()).first == 23 * HOUR
     morning = at(2024, 4, 1, 8)
     assert when.read("yesterday", morning) == (at(2024, 3, 31), at(2024, 4, 1))
+
+
+def test_what_begins_with_1970_has_a_date() -> None:
+    """0 stands for no date, so it begins a millisecond later."""
+    assert when.read("1970", 0, UTC).first == when.read("1970-01-01", 0, UTC).first == 1
+    assert when.read("1969", 0, UTC).last == -1
