@@ -89,7 +89,11 @@ class Hypervectors(Projection):
         if self._damaged:
             with contextlib.suppress(NimadError, OSError):  # a full disk: `follow` does it later
                 self._give_up_damaged()
-        remove_strays(self.files.unlisted(each.name for each in self._listed()))
+        remove_strays(self.strays())
+
+    def strays(self) -> list[Path]:
+        """See `Projection`."""
+        return self.files.unlisted(each.name for each in self._listed())
 
     def _listed(self) -> list[Listed]:
         """The files that count."""
@@ -235,8 +239,12 @@ class Hypervectors(Projection):
             if not self.stale:
                 return False
             self.stale = False
-            alive = self._records.ids()
-            dropped = [self._rewrite(each, alive) for each in self.files.rows()]
+            try:
+                alive = self._records.ids()
+                dropped = [self._rewrite(each, alive) for each in self.files.rows()]
+            except BaseException:
+                self.stale = True
+                raise
             return any(dropped)
 
     def _rewrite(self, each: Opened, kept: NDArray[np.int64]) -> bool:

@@ -52,6 +52,7 @@ def step(store: MemoryStore, *, sparing: bool = False) -> bool:
         ("history", store.history.follow),
         ("changes", lambda: prune_changes(store)),
         ("wal", lambda: fold(store)),
+        ("leftovers", lambda: not sparing and tidy(store)),
         ("records", store.integrity.follow),
     ]
     for name, work in pieces:
@@ -111,6 +112,12 @@ def fold(store: MemoryStore) -> bool:
     if long or store.records.value("PRAGMA freelist_count") >= FREE_PAGES:
         store.records.release_space()
     return False  # folding again at once would not help: a reader may hold the WAL
+
+
+def tidy(store: MemoryStore) -> bool:
+    """Delete what errors left of files."""
+    store.purge.remove_leftovers()
+    return False
 
 
 # --- on request ---------------------------------------------------------------------------------

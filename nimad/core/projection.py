@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 
 from nimad.dataclass import dataclass
 from nimad.store.forgotten import PurgeNote
@@ -92,6 +93,11 @@ class Projection(ABC):
 
         An error does not stop the rest of the purge: this step alone is repeated later.
         """
+
+    def strays(self) -> list[Path]:
+        """Files of its own that nothing names: an error left them, as a crash may.  Called with
+        `store.maintenance` held, when none is being written."""
+        return []
 
     @abstractmethod
     def check(self) -> list[Problem]:

@@ -4,9 +4,10 @@ Crash prose of a purge:
 
 1. one transaction deletes the memories everywhere in the records and writes a note (the key `purge`
    in `meta`): from here on they are forgotten, whatever happens;
-2. the steps follow, in this order: names and turns that nothing uses any more; each projection; the
-   backups of the sources; what was set aside as damaged; free pages and the WAL.  Each may be
-   repeated.  One that fails does not stop the others: the note then names the steps that are left;
+2. the steps follow, in this order: names and turns that nothing uses any more; each projection;
+   files that an error left; the backups of the sources; what was set aside as damaged; free pages
+   and the WAL.  Each may be repeated.  One that fails does not stop the others: the note then names
+   the steps that are left;
 3. the note is deleted, last of all.  A crash before that leaves it, and maintenance does all of
    step 2 again after the next start, or only what is left.
 
@@ -35,7 +36,7 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
 from nimad.dataclass import dataclass
-from nimad.disk.durable import crash_point, fsync_dir, own_files
+from nimad.disk.durable import crash_point, fsync_dir, own_files, sweep_temporary
 from nimad.disk.mapped import remove_file, remove_waiting
 from nimad.errors import Busy, NimadError, UsageError
 from nimad.patterns import lazy_pattern
@@ -215,6 +216,7 @@ class Purge:
             steps: list[tuple[str, Callable[[], int | None]]] = [  # each may be repeated
                 ("names", self._records.drop_unused),
                 *((each.name, partial(each.scrub, note)) for each in self._projections),
+                ("leftovers", self.remove_leftovers),
                 ("snapshots", partial(self._scrub_snapshots, note)),
                 ("aside", self._clear_aside),
                 ("free pages", self._cut_off),
@@ -239,6 +241,19 @@ class Purge:
                     forgotten.end_purge(tx)
             self.due = bool(failed)
             return scrubbed, failed
+
+    def remove_leftovers(self) -> None:
+        """Delete what an error left in the place of a projection: files that nothing names any
+        more, or whose writing failed.  Called with the lock held, so none is being written.
+
+        Raises OSError: a purge whose error left a file of vectors is not at its end.
+        """
+        for each in self._projections:
+            for path in each.strays():
+                remove_file(path)
+                log.info("removed %s, which an error had left", path)
+        for part in ("blocks", "words", "dense"):
+            sweep_temporary(self._state / part, PARTS[part])
 
     def _scrub_snapshots(self, note: PurgeNote) -> int:
         """Take the rows out of the sources' snapshots; how many.  A snapshot that cannot be

@@ -28,6 +28,7 @@ from nimad.disk.mapped import is_waiting
 from nimad.embed.base import Embedder
 from nimad.index.blocks import BlockIndex
 from nimad.model import now_ms
+from nimad.store import staged_segments
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -75,14 +76,10 @@ def new_segment_name(records: Records, index: BlockIndex) -> str:
     return next_name("seg", records.segment_names(), index.directory)
 
 
-def stray_files(index: BlockIndex, known: Iterable[str]) -> list[Path]:
-    """Files of segments that neither the index nor `known` names; foreign ones are left out."""
-    named = set(known)
-    return [
-        path
-        for path in index.unlisted()
-        if re.fullmatch(r"seg-\d+", path.stem) and path.stem not in named and not is_waiting(path)
-    ]
+def stray_files(records: Records, index: BlockIndex) -> list[Path]:
+    """Files of segments that nothing names; foreign ones are left out."""
+    found = index.unlisted([*records.segment_names(), *staged_segments.names(records)])
+    return [p for p in found if re.fullmatch(r"seg-\d+", p.stem) and not is_waiting(p)]
 
 
 def next_name(prefix: str, listed: Iterable[str], directory: Path) -> str:

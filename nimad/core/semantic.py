@@ -122,15 +122,14 @@ class SemanticIndex(Projection):
             return
         self._note_damage(index.open(records.segment_names()))
         wanted = signature(self.wanted_embedder) if self.due else ""
-        spared = set(staged_segments.names(records, wanted))
-        others = spared != set(staged_segments.names(records))
+        others = staged_segments.names(records, wanted) != staged_segments.names(records)
         living = records.ids_of(f"SELECT id {LIVING}")
         with contextlib.suppress(DiskFull, DiskFailed):  # the next start does it
             if others or len(living):
                 with records.write() as tx:  # an index for a third embedder is given up
                     staged_segments.forget_others(tx, wanted)
                     tx.execute(f"DELETE {LIVING}")
-            remove_strays(segments.stray_files(index, spared))
+            remove_strays(self.strays())
         with records.as_far_as_readable() as unread:
             index.append(*segments.from_hot(records.hot(), embedder.dims))
         if unread:
@@ -463,9 +462,9 @@ class SemanticIndex(Projection):
         with self._lock, self._records.exclusive():  # nothing comes or goes in between
             indexed, rows = self.index.ids(), self.index.stats()["rows"]
             strangers = np.setdiff1d(indexed, self._records.ids())
-            lost, listed = self.missing_vectors(), set(self._records.segment_names())
+            lost = self.missing_vectors()
             waiting = len(np.intersect1d(lost, self.unencoded_ids))
-            stray = segments.stray_files(self.index, listed)
+            stray = self.strays()
         twice = len(indexed) - len(np.unique(indexed)) or rows - len(indexed)
         for number, what, fix, severity in (
             (len(strangers), "vector(s) belong to no memory", FIX, "error"),
@@ -475,10 +474,11 @@ class SemanticIndex(Projection):
         ):
             if number:
                 found.append(Problem(self.name, f"{number} {what}", fix, severity))
-        for path in stray:
-            what = f"{path.name} is not listed"
-            found.append(Problem(self.name, what, "restart nimad", "note"))
-        return found
+        return found + [Problem(self.name, f"{p.name} is not listed", LATER, "note") for p in stray]
+
+    def strays(self) -> list[Path]:
+        """See `Projection`."""
+        return segments.stray_files(self._records, self.index)
 
     def verify_steps(self) -> Iterator[None]:
         """Read all segments and compare checksums, a few MB a step: a start reads only a part of

@@ -33,7 +33,7 @@ from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.core.segments import next_name
 from nimad.disk.durable import crash_point, fsync_dir, own_files, remove_strays, set_aside, size_of
-from nimad.disk.mapped import remove_file
+from nimad.disk.mapped import is_waiting, remove_file
 from nimad.errors import FormatCorrupt, NimadError, RecordsDamaged, WordsDamaged
 from nimad.recall.ranking import Recall
 from nimad.store.forgotten import PurgeNote
@@ -96,10 +96,8 @@ class WordsIndex(Projection):
     def open(self) -> None:
         """Map the listed files; what a crash left is removed, what is damaged set aside."""
         kept = self._open_listed()
-        named = {segment.name for segment in kept}
-        found = own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}")
-        remove_strays(path for path in found if path.name.removesuffix(SUFFIX) not in named)
         self._terms.restart(kept, complete=True)
+        remove_strays(self.strays())
         sql = "SELECT count(*) FROM (SELECT 1 FROM memories WHERE id > ? LIMIT ?)"
         waiting, why = TAIL + 1, WHY if self._damaged else RENEWED
         with self._records.as_far_as_readable() as unread:
@@ -287,11 +285,16 @@ class WordsIndex(Projection):
 
     def _remove_unlisted(self) -> None:
         """Remove the files that do not count any more, once they are not used."""
-        named = {segment.name for segment in self._terms.sealed}
-        for path in own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}"):
-            if path.name.removesuffix(SUFFIX) not in named:
-                remove_file(path)
+        for path in self.strays():
+            remove_file(path)
         fsync_dir(self._directory)
+
+    def strays(self) -> list[Path]:
+        """See `Projection`."""
+        named = {segment.name for segment in self._terms.sealed}
+        found = own_files(self._directory, rf"{PREFIX}-\d+{SUFFIX}")
+        unnamed = [path for path in found if path.name.removesuffix(SUFFIX) not in named]
+        return [path for path in unnamed if not is_waiting(path)]
 
     # --- the rest of a projection ---------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -278,10 +278,10 @@ class BlockIndex:
         pieces = [s.segment.ids() for s in self._view.sealed if s.segment.name in wanted]
         return distinct(np.concatenate([np.zeros(0, np.int64), *pieces]))
 
-    def unlisted(self) -> list[Path]:
-        """Segment files that no call has named: a crash's garbage.  Not the open ones, nor damaged
-        ones that `open` reported, nor new ones that wait to be published."""
-        known = {sealed.segment.name for sealed in self._view.sealed} | self._known
+    def unlisted(self, listed: Iterable[str] = ()) -> list[Path]:
+        """Segment files that are neither open nor `listed`: garbage of a crash or of an error, or
+        new ones that wait to be published."""
+        known = {*listed, *(sealed.segment.name for sealed in self._view.sealed)}
         files = own_files(self.directory, f".+{re.escape(SUFFIX)}")
         return [file for file in files if file.name.removesuffix(SUFFIX) not in known]
 

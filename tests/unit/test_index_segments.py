@@ -134,7 +134,8 @@ def test_unlisted_files_are_a_crashs_garbage(index: BlockIndex) -> None:
     index.path("b").write_bytes(raw[:-1])
     damage = index.open(["a", "b"])
     assert [(d.name, type(d.error)) for d in damage] == [("b", FormatCorrupt)]
-    assert [path.name for path in index.unlisted()] == ["stray.nsb"]
+    assert [path.name for path in index.unlisted(["b", "waiting"])] == ["stray.nsb"]
+    assert [path.name for path in index.unlisted()] == ["b.nsb", "stray.nsb", "waiting.nsb"]
     assert [path.name for path in BlockIndex(index.directory, DIMS).unlisted()] == [
         *("a.nsb", "b.nsb", "stray.nsb", "waiting.nsb")
     ]
