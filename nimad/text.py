@@ -134,7 +134,7 @@ def _sign(letter: str) -> str:
 
 _FOLDED, _SIGNS = _Table(_fold), _Table(_sign)
 _WORDS = _Table(lambda letter: letter if unicodedata.category(letter)[0] in "LNM" else " ")
-_ASCII_WORDS = bytes(ord(_WORDS[ord(chr(code).casefold())]) for code in range(128)).ljust(256)
+ASCII_WORDS = bytes(ord(_WORDS[ord(chr(code).casefold())]) for code in range(128)).ljust(256)
 """The same of ASCII, as `bytes.translate` takes it, which is faster; in small letters."""
 
 _OTHER_BLANKS = bytes(code for code in range(128) if chr(code).isspace() and chr(code) != " ")
@@ -169,7 +169,7 @@ def common_bytes(text: str) -> bytes:
 def tokens(text: str) -> list[str]:
     """The words of a text in the common form, in order, dense scripts as pairs of characters."""
     if text.isascii():
-        return text.encode().translate(_ASCII_WORDS).decode().split()
+        return text.encode().translate(ASCII_WORDS).decode().split()
     return [token for word in text.split() for token in _tokens(word)]
 
 

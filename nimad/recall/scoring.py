@@ -39,6 +39,7 @@ from nimad.recall.semantic import (
 )
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
+from nimad.text import signs, tokens
 from nimad.words.index import TermIndex
 
 BONUSES = ("subject", "date", "literal", "layer", "instruction")
@@ -347,6 +348,8 @@ class Scoring:
         context, near = scored.context, scored.near
         if scored.query.only_names:
             return evidence.CERTAIN
+        if not (tokens(context.text) or signs(context.text)):  # marks of punctuation ask nothing
+            return Evidence(-evidence.UNREACHED, evidence.threshold(context.strictness))
         words = None if context.mode == "meaning" else scored.words
         found = self._evidence_of(scored, Sides(words, near, scored.on_date))
         if context.mode == "hybrid" or (found.enough and found.sure):

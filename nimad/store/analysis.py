@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import count
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nimad.patterns import lazy_pattern
 from nimad.text import ANY_ENDING, asked_for, indexed, is_paired, signs, tokens
@@ -59,15 +54,14 @@ class Analysis:
 
     def _cut(self, word: str) -> tuple[str, ...]:
         found = [asked_for(token) for token in tokens(word) or signs(word)]
-        return tuple(
-            [term if term.endswith(ANY_ENDING) else self.terms([term])[0] for term in found]
-        )
-
-    def terms(self, found: Sequence[str]) -> tuple[str, ...]:
-        """The term of each token."""
         with self._lock:
-            self._learn(found)
-            return tuple([self._stems[token] for token in found])
+            self._learn(token for token in found if not token.endswith(ANY_ENDING))
+            return tuple([t if t.endswith(ANY_ENDING) else self._stems[t] for t in found])
+
+    def terms(self, found: Sequence[str]) -> list[str]:
+        """The term of each token; nothing is remembered."""
+        with self._lock:
+            return self._terms(found)
 
     def of_texts(self, texts: Iterable[str]) -> Iterator[tuple[list[str], int]]:
         """The terms of each memory's text, each as often as it stands there, and how many words
@@ -81,7 +75,7 @@ class Analysis:
         for text in texts:
             terms: list[str] = []
             length = 0
-            for part in _parts(text):
+            for part in parts_of(text):
                 words, marks = _tokens_of(part)
                 length += len(words)
                 waiting.append((terms, words + marks))
@@ -111,12 +105,15 @@ class Analysis:
         if missing and len(self._stems) + len(missing) > STEMS_KEPT:
             self._stems.clear()
             missing = wanted
-        plain = [token for token in missing if not is_paired(token)]
-        self._stems.update((token, token) for token in missing)
+        self._stems.update(zip(missing, self._terms([*missing]), strict=True))
+
+    def _terms(self, found: Sequence[str]) -> list[str]:
+        plain = [token for token in found if not is_paired(token)]
         stems = self._stem(plain)
         if len(stems) != len(plain):
             stems = ["".join(self._stem([token])[:1]) for token in plain]
-        self._stems.update(zip(plain, stems, strict=True))
+        stem_of = dict(zip(plain, stems, strict=True))
+        return [stem_of.get(token, token) for token in found]
 
     def _stem(self, some: Sequence[str]) -> list[str]:
         """The terms that FTS5 makes of a text of tokens, in order."""
@@ -129,51 +126,6 @@ class Analysis:
         ]
 
 
-class CutTexts:
-    """Many texts as tokens, which are kept once and counted by their numbers.
-
-    Attributes:
-        numbers: each token that was met, and its number, from 0 in the order of this dict.
-        held: how many tokens each text has, signs among them.
-        lengths: how many words BM25 counts in it: signs are none.
-        size: how many tokens all texts have.
-    """
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = defaultdict(count().__next__)
-        self.held: list[int] = []
-        self.lengths: list[int] = []
-        self.size = 0
-        self._found: list[NDArray[np.int32]] = []
-
-    def add(self, texts: Iterable[str]) -> None:
-        """Cut some more; CUT tokens and those of a part of a text are in memory at a time."""
-        found: list[str] = []
-        for text in texts:
-            held = length = 0
-            for part in _parts(text):
-                words, marks = _tokens_of(part)
-                found += words
-                found += marks
-                length += len(words)
-                held += len(words) + len(marks)
-                if len(found) > CUT:
-                    self._number(found)
-                    found = []
-            self.held.append(held)
-            self.lengths.append(length)
-        self._number(found)
-
-    def _number(self, found: Sequence[str]) -> None:
-        numbers = map(self.numbers.__getitem__, found)
-        self._found.append(np.fromiter(numbers, np.int32, len(found)))
-        self.size += len(found)
-
-    def found(self) -> NDArray[np.int32]:
-        """The numbers of all tokens: int32[size], text by text."""
-        return np.concatenate(self._found)
-
-
 def _tokens_of(part: str) -> tuple[list[str], list[str]]:
     """The words of a text, and its signs."""
     if part.isascii():
@@ -182,7 +134,7 @@ def _tokens_of(part: str) -> tuple[list[str], list[str]]:
     return words.split(" ") if words else [], marks.split(" ") if marks else []
 
 
-def _parts(text: str) -> Iterable[str]:
+def parts_of(text: str) -> Iterable[str]:
     """A long text in parts that end at blanks: beyond one no rule looks."""
     return (text,) if len(text) <= PART else _parts_of_long(text)
 

@@ -26,15 +26,31 @@ _LONG = ("text", "affect", "summary", "who", "where", "conversation", "session",
 """The fields that may be long, besides `extra`."""
 
 
-def _bytes(value: str) -> str:
+def size_of(value: str) -> str:
+    """SQL for the size of a text as UTF-8, 0 of NULL [bytes]."""
     return f"ifnull(length(CAST({value} AS BLOB)), 0)"  # of a TEXT it would end at the first NUL
 
 
-_NAME = f"(SELECT {_bytes('name')} FROM %s WHERE id = m.%s)"
+def beginning(value: str, most: int) -> str:
+    """SQL for the first characters of a text, at least `most`: where one is NUL, at which SQLite's
+    own functions would end, for all of it."""
+    return f"iif({_nul(value)}, {value}, substr({value}, 1, {most}))"
+
+
+def characters(value: str) -> str:
+    """SQL for the length of a text; where a character is NUL, for that of its UTF-8 [bytes]."""
+    return f"iif({_nul(value)}, {size_of(value)}, length({value}))"
+
+
+def _nul(value: str) -> str:
+    return f"instr(CAST({value} AS BLOB), x'00')"
+
+
+_NAME = f"(SELECT {size_of('name')} FROM %s WHERE id = m.%s)"
 _SIZE = " + ".join(
     [
-        *map(_bytes, ("m.text", "m.affect", "m.extra", "m.who", "m.tags", "m.key")),
-        f"CASE typeof(m.summary) WHEN 'text' THEN {_bytes('m.summary')} ELSE 0 END",
+        *map(size_of, ("m.text", "m.affect", "m.extra", "m.who", "m.tags", "m.key")),
+        f"CASE typeof(m.summary) WHEN 'text' THEN {size_of('m.summary')} ELSE 0 END",
         *(f"ifnull({_NAME % ('names', c)}, 0)" for c in ("place", "conversation", "session")),
         f"ifnull({_NAME % ('turns', 'turn')}, 0)",
     ]

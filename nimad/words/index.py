@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from nimad import heap
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
 from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers, Postings
-from nimad.store.analysis import Analysis, CutTexts
+from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.words import pages, texts_between
 from nimad.text import beginning
 from nimad.words import writer
+from nimad.words.bulk import CutTexts, Lexicon
 from nimad.words.segment import Ascending, Segment
 
 LISTED, LISTED_TERMS = 512, 20_000
@@ -71,6 +72,7 @@ class TermIndex:
         self._on_damage = on_damage
         self._analysis = Analysis()
         self.cut = self._analysis.cut
+        self._lexicon = Lexicon(self._analysis.terms)
         self.complete = True
         self.seen = 0
         self._lock, self._adding = threading.Lock(), threading.Lock()
@@ -139,7 +141,7 @@ class TermIndex:
         """Take in memories, and what came before them, before columns are made of them: that takes
         less of the lock that queries wait for.  They are cut a part at a time, with `give_way`
         before each, and become one segment, or several where they have many words."""
-        cut, start = CutTexts(), 0
+        cut, start = CutTexts(self._lexicon), 0
         for place in range(0, len(ids), CUT):
             give_way()
             cut.add(texts[place : place + CUT])
@@ -148,7 +150,9 @@ class TermIndex:
                 give_way()
                 self._add_cut(ids[start:end], texts[start:end], cut)
                 self._join(give_way)
-                cut, start = CutTexts(), end
+                if self._lexicon.full:
+                    self._lexicon = Lexicon(self._analysis.terms)
+                cut, start = CutTexts(self._lexicon), end
 
     def follow_ahead(self, last: int, give_way: Callable[[], object]) -> None:
         """Read what came up to an id and is not here yet, as `add_ahead` takes it."""
@@ -167,8 +171,8 @@ class TermIndex:
             if len(ids) < BULK or ids[0] <= self.seen:
                 self._add_texts(ids, texts)
                 return
-            terms = self._analysis.terms([*cut.numbers])
-            made = writer.of_tokens(ids, terms, cut.found(), cut.held, cut.lengths)
+            terms = cut.terms()
+            made = writer.of_numbers(ids, cut.lexicon.terms, terms, cut.held, cut.lengths)
             segment = writer.in_memory(made)
             with self._lock:
                 self._freeze()
@@ -292,6 +296,7 @@ class TermIndex:
         with self._lock:
             self._forget()
         self._analysis.rest()
+        self._lexicon = Lexicon(self._analysis.terms)
         for segment in self._sealed:
             segment.give_back()
 

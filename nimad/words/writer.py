@@ -154,26 +154,32 @@ def of_texts(
     found = [*chain.from_iterable(terms)]
     numbers = dict(zip(dict.fromkeys(found), count(), strict=False))
     each = np.fromiter(map(numbers.__getitem__, found), np.int32, len(found))
-    return of_tokens(ids, [*numbers], each, [*map(len, terms)], lengths)
+    spelled = [term.encode("utf-8", "surrogatepass") for term in numbers]
+    return of_numbers(ids, spelled, each, [*map(len, terms)], lengths)
 
 
-def of_tokens(
+def of_numbers(
     ids: Sequence[int],
-    terms: Sequence[str],
+    terms: Sequence[bytes],
     found: NDArray[np.int32],
     held: Sequence[int],
     lengths: Sequence[int],
 ) -> list[tuple[str, Iterator[Buffer]]]:
-    """The same of tokens: `terms` has the term of each different one, several may have the same;
-    `found` has places in it, of which each memory holds as many as `held` says."""
-    vocabulary = sorted(set(terms))  # the order of code points is that of their bytes
-    spelled = " ".join(vocabulary).encode("utf-8", "surrogatepass").split(b" ")
-    rank = dict(zip(vocabulary, range(len(vocabulary)), strict=True))
-    ranks = np.fromiter(map(rank.__getitem__, terms), np.int64, len(terms))[found]
-    documents = np.repeat(np.arange(len(ids)), held)
-    keys, counts = np.unique(ranks * max(len(ids), 1) + documents, return_counts=True)
-    owner, documents = np.divmod(keys, max(len(ids), 1))
-    portion = Portion(spelled[: len(vocabulary)], owner, documents, counts)
+    """The same of numbers of `terms`, which are all different, and some of which may stand in no
+    text; of those in `found` each memory holds as many as `held` says."""
+    used = np.flatnonzero(np.bincount(found, minlength=len(terms))).tolist()
+    used.sort(key=terms.__getitem__)
+    ranks = np.zeros(len(terms), np.min_scalar_type(len(used)))
+    ranks[used] = np.arange(len(used))
+    owner = ranks[found]
+    order = np.argsort(owner, kind="stable")  # by digits, where they are two bytes
+    owner = owner[order].astype(np.int64)
+    documents = np.repeat(np.arange(len(ids)), held)[order]
+    first = np.flatnonzero(
+        (np.diff(owner, prepend=-1) != 0) | (np.diff(documents, prepend=-1) != 0)
+    )
+    counts = np.diff(first, append=len(owner))
+    portion = Portion([terms[n] for n in used], owner[first], documents[first], counts)
     return _regions(iter([portion]), np.array(ids, np.int64), np.array(lengths, np.int64))
 
 

@@ -177,6 +177,13 @@ def _text_sums_sizes(a: tuple[int, ...]) -> list[int]:
     return [*spelt, *[tokens * 8] * 2, *hashed, *held, 1024, count * TEXT_DIMS * 8, count]
 
 
+def _cut_sizes(a: tuple[int, ...]) -> list[int]:
+    count, room, most = a[2], a[5], a[8]
+    size = int(np.frombuffer(ctypes.string_at(a[1], count * 8), np.int64).max(initial=0))
+    table = [room, 0, most * 8 + 8, most * 4, 0, a[10] * 4 + 4, 0, 24, 24]
+    return [size, count * 8, 0, 256, *table, ((size + count) // 2 + 1) * 4, count * 8]
+
+
 # How many bytes each pointer argument points to; 0 for a number.
 SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "encode": lambda a: [
@@ -198,6 +205,7 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "find": _find_sizes,
     "dots": _dots_sizes,
     "text_sums": _text_sums_sizes,
+    "cut": _cut_sizes,
 }
 POINTERS = {
     "encode": (0, 3, 4, 5, 6),
@@ -215,6 +223,7 @@ POINTERS = {
     "cover": (0, 3, 4, 6, 7, 9),
     "seek": (0, 2, 4, 7),
     "text_sums": (0, 1, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21),
+    "cut": (0, 1, 3, 4, 6, 7, 9, 11, 12, 13, 14),
 }
 # Where a table of addresses is, how many rows it has, how wide the values are that they lead to.
 TABLES = {"weigh": (1, 2, (4, 2)), "cover": (0, 1, (4,))}

@@ -13,6 +13,7 @@ from nimad.index.kernels.compiled import Compiled
 from nimad.index.kernels.contract import QUERY_MAX, Bounds, Marks, Parted, Space
 from nimad.index.kernels.loader import NATIVE, load_kernels
 from nimad.index.kernels.reference import Reference
+from nimad.index.kernels.tokens import TokenTable
 from nimad.index.rowsets import Ranks
 from nimad.index.varints import pack
 from tests.laws import arm64
@@ -124,3 +125,16 @@ def test_texts_on_arm64_add_up_as_here(emulated: Compiled) -> None:
     expected = (rows[[0, 3, 1, 5, 6]] * weights[[0, 3, 1, 5, 6], None].astype(np.int64)).sum(axis=0)
     assert np.array_equal(found[0][0], 16.0 * expected)
     assert found[0].tobytes() == found[1].tobytes()
+
+
+def test_texts_are_cut_on_arm64_as_here(
+    emulated: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nimad.index.kernels.tokens._TOKENS", 2)
+    monkeypatch.setattr("nimad.index.kernels.tokens._BYTES", 4)
+    texts, tables = b"The house The  unkind house,the.a b c d e f", []
+    for form in (emulated, REFERENCE):
+        tables.append(table := TokenTable(bytes(range(44)) + b"  " + bytes(range(46, 256))))
+        numbers, held = form.cut(texts, np.array([9, 9, len(texts)]), table)
+        assert numbers.tolist() == [0, 1, 0, 2, 1, 3, 4, 5, 6, 7, 8] and held.tolist() == [2, 0, 9]
+    assert tables[0].since(0) == tables[1].since(0)

@@ -26,8 +26,10 @@ from nimad.index.kernels.contract import (
 )
 from nimad.index.kernels.loader import numba_kernels, objects
 from nimad.index.kernels.reference import Reference, centred, rotate
+from nimad.index.kernels.tokens import TokenTable
 from nimad.index.rowsets import Ranks
 from nimad.index.varints import pack, unpack
+from nimad.text import ASCII_WORDS
 
 REFERENCE = Reference()
 OBJECTS = {kernels.name: kernels for kernels in objects()}
@@ -424,6 +426,32 @@ def test_plain_english_is_read_by_the_kernel(form: Kernels) -> None:
     assert handed[0].tolist() == [True, False, False, False]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    calls=st.lists(
+        st.lists(st.text("aBb. é\x00\n", max_size=40) | st.just("ab " * 99), max_size=4), max_size=4
+    ),
+    room=st.sampled_from([1, 4096]),
+)
+def test_texts_are_cut_and_their_tokens_numbered_as_the_reference_does(
+    form: Kernels, calls: list[list[str]], room: int
+) -> None:
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr("nimad.index.kernels.tokens._TOKENS", room)
+        small.setattr("nimad.index.kernels.tokens._BYTES", room)
+        letters = ASCII_WORDS[:128] + bytes(range(128, 256))
+        mine, theirs = TokenTable(letters), TokenTable(letters)
+        for texts in calls:
+            parts = [text.encode() for text in texts]
+            asked = b"".join(parts), np.cumsum([*map(len, parts)], dtype=np.int64)
+            for one, other in zip(
+                form.cut(*asked, mine), REFERENCE.cut(*asked, theirs), strict=True
+            ):
+                assert one.dtype == other.dtype and one.tolist() == other.tolist()
+    assert mine.since(0) == theirs.since(0) and mine.state[:2].tolist() == theirs.state[:2].tolist()
+    assert mine.hashes[: len(mine)].tolist() == theirs.hashes[: len(mine)].tolist()
+
+
 def test_wrong_rows_are_refused(form: Kernels) -> None:
     own = np.zeros(4, np.float32)
     words, side = parted(np.ones(4, np.uint8), 2), parted(np.full(4, -1, np.int32), 2)
@@ -443,6 +471,9 @@ def test_wrong_rows_are_refused(form: Kernels) -> None:
         form.weigh(own, [(zero, one)], parted(np.ones(3, np.uint8), 2), (1,), (1.0,) * 5)
     with pytest.raises(ValueError, match="cover"):
         form.cover([zero.astype(np.int64)], (1.0,), np.array([0]))
+    for ends in ([2, 1], [4], [-1]):
+        with pytest.raises(ValueError, match="cut"):
+            form.cut(b"a b", np.array(ends), TokenTable(ASCII_WORDS))
     with pytest.raises(ValueError, match="seek"):
         form.seek(np.zeros(0, np.int64), zero, np.array([0]))
     with pytest.raises(ValueError, match="shares"):

@@ -221,6 +221,18 @@ def test_the_hub_is_asked_for_a_namespace_in_any_form_of_its_name(
     assert asked == [["family"], ["family"], ["family", "garden"]]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_marks_alone_ask_nothing(store: MemoryStore, mode: str) -> None:
+    """Meaning finds something near to whatever it is asked; what says just that is found."""
+    marks = [
+        *(chr(code) * 3 for code in range(33, 127) if not chr(code).isalnum()),
+        *("¿¡", "«»", "…", "。", "、？", "؟", "।", "\u0f0d", "\u200b", "\u0301", "\x07", "- * -"),
+    ]
+    assert {text: found for text in marks if (found := ids(store, text, mode=mode))} == {}
+    mine = store.remember(Memory("* * *"))
+    assert ids(store, "*  * *", 1, mode) == [mine]
+
+
 def test_texts_of_nothing_that_is_shown_are_no_copies_of_each_other(store: MemoryStore) -> None:
     """Their common form is empty: they are told apart as they came."""
     texts = ["\u0301", "\u200b", "\u00ad", "\u202e", "\u0301\u0301", "\ufeff", "\u0301"]

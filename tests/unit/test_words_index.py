@@ -22,9 +22,10 @@ from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, FormatCorrupt
 from nimad.model import Memory
 from nimad.store import checksums
-from nimad.store.analysis import Analysis, CutTexts
+from nimad.store.analysis import Analysis
 from nimad.text import _tokens, tokens
 from nimad.words import index, writer
+from nimad.words.bulk import CutTexts, Lexicon
 from nimad.words.segment import Segment
 from tests.benchmarks.talk import make_talk
 from tests.plain import full_text, holders
@@ -89,14 +90,16 @@ def test_a_bulk_has_the_segment_of_its_texts_one_by_one(
     ids = range(5, 5 + len(texts))
     with pytest.MonkeyPatch.context() as small, closing(Analysis()) as analysis:
         small.setattr("nimad.store.analysis.CUT", cut)
+        small.setattr("nimad.words.bulk._TOGETHER", cut)
         small.setattr("nimad.store.analysis.PART", part)
+        small.setattr("nimad.index.kernels.tokens._TOKENS", 2)
+        small.setattr("nimad.index.kernels.tokens._BYTES", cut)
         terms, lengths = zip(*analysis.of_texts(texts), strict=True)
-        bulk = CutTexts()
+        bulk = CutTexts(lexicon := Lexicon(analysis.terms))
         bulk.add(texts[:3])
         bulk.add(texts[3:])
-        ours = writer.of_tokens(
-            ids, analysis.terms([*bulk.numbers]), bulk.found(), bulk.held, bulk.lengths
-        )
+        numbers = bulk.terms()
+        ours = writer.of_numbers(ids, lexicon.terms, numbers, bulk.held, bulk.lengths)
         assert bulk.size == sum(map(len, terms))
         for (name, mine), (_, others) in zip(
             ours, writer.of_texts(ids, terms, lengths), strict=True

@@ -42,6 +42,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
+from nimad.index.kernels.tokens import TokenTable
 from nimad.index.rowsets import highest_rows
 
 _TYPES: dict[str, Any] = {"A": ctypes.c_void_p, "N": ctypes.c_int64, "": None}
@@ -64,6 +65,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("cover", "", "ANAAANAANA"),
         ("seek", "", "ANANANNA"),
         ("text_sums", "", "AANAAAAANANNAAANAAAAAA"),
+        ("cut", "", "AANAANAANANAAAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -157,7 +159,7 @@ class Compiled:
         self._leaders = functions["leaders"]
         self._ranked, self._cosines = functions["ranked"], functions["cosines"]
         self._cover, self._seek = functions["cover"], functions["seek"]
-        self._text_sums = functions["text_sums"]
+        self._text_sums, self._cut = functions["text_sums"], functions["cut"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape
@@ -359,6 +361,24 @@ class Compiled:
         asked = _at(joined), _at(ends), len(texts), *_tables(vocabulary)
         self._text_sums(*asked, *map(_at, (CRCS, word, room, added, sums, read)))
         return read[:-1]
+
+    def cut(
+        self, texts: bytes, ends: NDArray[np.int64], table: TokenTable
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        ends, count = _plain(ends, np.int64), len(ends)
+        sizes = np.diff(ends, prepend=0, append=len(texts))
+        _require(not len(sizes) or sizes.min() >= 0, "cut")
+        place, held = np.zeros(3, np.int64), np.zeros(count + 1, np.int64)
+        found = np.empty((len(texts) + count) // 2 + 1, np.int32)
+        asked = _at(np.frombuffer(texts or b" ", np.uint8)), _at(ends), count, _at(table.letters)
+        out = _at(table.state), _at(place), _at(found), _at(held)
+        while True:
+            tokens = _at(table.data), len(table.data), _at(table.ends), _at(table.hashes)
+            slots = len(table.hashes), _at(table.slots), len(table.slots) - 1
+            self._cut(*asked, *tokens, *slots, *out)
+            if place[0] == count:
+                return found[: place[2]].copy(), held[:-1]
+            table.grow()
 
     def shares(
         self,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.vocabulary import TextSums
+from nimad.index.kernels.tokens import TokenTable
 
 BITS = 512  # length of a sign code
 MOST_DIMS = 2 * BITS  # dimensions of a vector: it is folded into the code once
@@ -384,6 +385,17 @@ class Kernels(TextSums, Protocol):
         Args:
             order: uint32[k], places in `values`, all of them sound, from the lowest value on.
             wanted: int64[m].
+        """
+
+    def cut(
+        self, texts: bytes, ends: NDArray[np.int64], table: TokenTable
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The numbers of the tokens of texts, text by text, int32[f], and how many each has:
+        int64[n].  A token is a run of bytes that are no TOKEN_END in `table.letters`, written in
+        these; one that is not in the table gets the next number there.
+
+        Args:
+            ends: int64[n], ascending: where each text ends in `texts`, behind the one before.
         """
 
     def shares(

@@ -31,16 +31,18 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 9
+ABI = 10
 
 _SOURCES = (
     "contract.py",
+    "cutting.py",
     "intrinsics.py",
     "postings.py",
     "scanning.py",
     "sign_codes.py",
     "source.py",
     "texts.py",
+    "tokens.py",
 )
 
 

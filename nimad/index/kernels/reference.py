@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from nimad.index.kernels.contract import (
     groups,
     rotation_signs,
 )
+from nimad.index.kernels.tokens import TokenTable
 from nimad.index.rowsets import Ranks, distinct, highest_rows, joined, marked, spread
 from nimad.index.varints import unpack
 
@@ -301,6 +303,14 @@ class Reference:
     ) -> NDArray[np.bool_]:
         """Leaves every text: what they are read as is defined by nimad/embed/languages.py."""
         return np.zeros(len(texts), np.bool_)
+
+    def cut(
+        self, texts: bytes, ends: NDArray[np.int64], table: TokenTable
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        written = texts.translate(table.letters.tobytes())
+        found = [written[first:end].split() for first, end in pairwise([0, *ends.tolist()])]
+        numbers = [table.number(token) for tokens in found for token in tokens]
+        return np.array(numbers, np.int32), np.array([*map(len, found)], np.int64)
 
     def shares(
         self,

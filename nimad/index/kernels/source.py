@@ -31,6 +31,7 @@ from nimad.index.kernels.contract import (
     ROW_MAX,
     WORDS,
 )
+from nimad.index.kernels.cutting import cut
 from nimad.index.kernels.intrinsics import (
     F32,
     I8,
@@ -54,7 +55,7 @@ from nimad.index.kernels.scanning import GROUP, LINE, distances, distances32, sc
 from nimad.index.kernels.sign_codes import encode, planes
 from nimad.index.kernels.texts import text_sums
 
-ABI = 9
+ABI = 10
 
 _ROWS_AHEAD = 8
 """Distance at which rows are: 2,000 of 100,000 that no cache has take .07 ms in place of .10 with 3
@@ -367,7 +368,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: kernel
     for kernel in (
         *(encode, planes, distances, scan, find, dots, ranked, cosines),
-        *(postings, weigh, shares, leaders, cover, seek, text_sums),
+        *(postings, weigh, shares, leaders, cover, seek, text_sums, cut),
     )
 }
 
