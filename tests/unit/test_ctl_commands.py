@@ -531,7 +531,8 @@ def test_an_empty_word_is_no_path() -> None:
         [name, *first.get(name, ()), *action.option_strings[:1], ""]
         for name, command in commands.choices.items()  # type: ignore[union-attr]
         for action in command._actions
-        if re.search(r"FILE|PATH|DIR", str(action.metavar)) and action.dest != "socket"
+        if re.search(r"\b(?:FILE|PATH|DIR(ECTORY)?)\b", str(action.metavar))
+        and action.dest != "socket"
     ]
     assert len(found) > 10
     for words in found:
