@@ -50,6 +50,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _ZONES_OF_PYTHON = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
 """Where Python looks for zones unless it was built otherwise."""
+_USUAL_CHANGES = ",M3.2.0,M11.1.0"
+"""When clocks change under a POSIX rule that does not say so, as the C library has it."""
 _DIGITS = lazy_pattern(r"-?[0-9]{9,20}(\.[0-9]{1,12})?")
 _OFFSET = lazy_pattern(r"[+-][0-9]{2}:[0-9]{2}")
 _BEYOND = lazy_pattern(
@@ -195,13 +197,12 @@ def find_zone(name: str) -> tzinfo:
         return _zone_info()(name)
     except (ValueError, LookupError, OSError):
         pass
-    try:  # the rule in a file without any transition (RFC 8536)
-        part = b"TZif2" + bytes(15 + 16) + b"\0\0\0\1\0\0\0\1" + bytes(7)
-        return _zone_info().from_file(
-            io.BytesIO(part * 2 + b"\n" + name.encode("ascii") + b"\n"), name
-        )
-    except (ValueError, LookupError, UnicodeError):
-        raise ValueError("must be a time zone: a name such as Europe/Berlin, or +02:00") from None
+    part = b"TZif2" + bytes(15 + 16) + b"\0\0\0\1\0\0\0\1" + bytes(7)
+    for rule in (name, f"{name}{_USUAL_CHANGES}"):
+        with suppress(ValueError, LookupError):  # in a file without any transition (RFC 8536)
+            written = rule.encode("ascii")  # or UnicodeError, which is a ValueError
+            return _zone_info().from_file(io.BytesIO(part * 2 + b"\n" + written + b"\n"), name)
+    raise ValueError("must be a time zone: a name such as Europe/Berlin, or +02:00")
 
 
 def name_to_hand_over() -> str | None:

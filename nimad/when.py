@@ -422,7 +422,7 @@ _LAST_SEASON = lazy_pattern(
 )
 _WEEKDAY = lazy_pattern(rf"(?:(?:on|last|am|letzte[nr]?) )?({_NAMES})", re.IGNORECASE)
 _DOTTED = lazy_pattern(r"(\d\d?)\. ?(\d\d?)\. ?(\d{4})?")
-_KANJI = lazy_pattern(r"(?:(\d{4})年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
+_KANJI = lazy_pattern(r"(?:(\d{4})[年년] ?)?(?:(\d\d?)[月월] ?)?(?:(\d\d?)[日号號일])?")
 _WORDED = lazy_pattern(
     r"(?:(?P<day>\d\d?)(?:st|nd|rd|th|er|\.)? (?:of |de )?)?(?P<month>[^\W\d_]+)\.?"
     r"(?:(?: de| del)? (?P<year>\d{4}))?"

@@ -25,7 +25,7 @@ from nimad.limits import AUDIT_KINDS
 from nimad.model import now_ms
 from nimad.namespaces import Namespaces
 from nimad.reflection.lines import day, memories
-from nimad.store.bounded import BYTES
+from nimad.store.bounded import BYTES, beginning, characters
 from nimad.store.namespaces import memories_within
 from nimad.text import common_form, tokens
 
@@ -89,7 +89,7 @@ class Row(NamedTuple):
 
 
 _SELECT = (
-    f"SELECT m.id, substr(m.text, 1, {LOOKED}), length(m.text), m.who, m.namespace,"
+    f"SELECT m.id, {beginning('m.text', LOOKED)}, {characters('m.text')}, m.who, m.namespace,"
     " ifnull(m.agent, 0), m.timestamp, m.created, m.turn,"
     " m.key IS NOT NULL OR EXISTS (SELECT 1 FROM goals g WHERE g.memory = m.id),"
     f" ifnull(m.origin = 'untrusted', 0), m.access_count, {BYTES}"
@@ -280,11 +280,11 @@ class _Collected:
         return f" ({day(at, self._zone)})" if at else ""
 
     def _words(self, ids: Sequence[int]) -> dict[int, Words]:
-        sql = f"SELECT id, substr(text, 1, {LOOKED}) FROM memories WHERE id IN"
+        sql = f"SELECT id, {beginning('text', LOOKED)} FROM memories WHERE id IN"
         return {number: Words.of(text) for number, text in self._store.records.rows_in(sql, ids)}
 
     def _quote(self, number: int) -> str:
-        sql = f"SELECT substr(text, 1, {QUOTED + 1}) FROM memories WHERE id = ?"
+        sql = f"SELECT {beginning('text', QUOTED + 1)} FROM memories WHERE id = ?"
         text = " ".join((self._store.records.value(sql, (number,)) or "").split())
         return f'"{text[:QUOTED]}{" …" if len(text) > QUOTED else ""}"'
 
@@ -296,7 +296,7 @@ def _common_words(store: MemoryStore) -> Counter[str]:
     found: Counter[str] = Counter()
     for start in range(0, len(some), PAGE):
         store.query_priority.yield_to_queries()
-        sql = f"SELECT substr(text, 1, {LOOKED}) FROM memories WHERE id IN"
+        sql = f"SELECT {beginning('text', LOOKED)} FROM memories WHERE id IN"
         for (text,) in store.records.rows_in(sql, some[start : start + PAGE]):
             found.update(set(Words.of(text).words))
     return found

@@ -24,6 +24,7 @@ from nimad.dataclass import dataclass
 from nimad.errors import FleetQuota, NotShared, UsageError
 from nimad.model import TURN_ROLES, Memory, Relation
 from nimad.store import fleet, forgotten, stamps
+from nimad.store.bounded import size_of
 from nimad.store.fleet import Departure, Shared, SharedGoal, SharedMemory, SharedRelation, Taken
 from nimad.store.identity import Identity, identity
 from nimad.store.transaction import SHARED, Transaction
@@ -32,11 +33,11 @@ PUSH, PULL = ("both", "push"), ("both", "pull")
 """Directions in which a namespace gives, and takes."""
 OVERHEAD = 500
 """What a memory takes in the records beside its texts [bytes]."""
-_KEPT = """
-SELECT count(*), ifnull(sum(length(text) + ifnull(length(extra), 0) + ifnull(length(affect), 0)
-    + ifnull(length(who), 0) + ifnull(length(tags), 0) + length(ifnull(summary, 0)) + ?), 0)
-  + (SELECT ifnull(sum(length(name)), 0) FROM names)
-  + (SELECT ifnull(sum(length(name)), 0) FROM turns) FROM memories WHERE source < 0
+_TEXTS = ("text", "extra", "affect", "who", "tags", "summary")
+_KEPT = f"""
+SELECT count(*), ifnull(sum({" + ".join(map(size_of, _TEXTS))} + ?), 0)
+  + (SELECT ifnull(sum({size_of("name")}), 0) FROM names)
+  + (SELECT ifnull(sum({size_of("name")}), 0) FROM turns) FROM memories WHERE source < 0
 """
 """How many memories are of others, and what they take, with all names that there are [bytes]."""
 

@@ -26,13 +26,12 @@ from nimad.errors import Busy, UsageError
 from nimad.fingerprint import fingerprint
 from nimad.model import Memory, Relation, Stage, now_ms
 from nimad.store import forgotten, sources
+from nimad.store.bounded import one_by_one
 from nimad.store.sources import Source
 from nimad.store.transaction import Transaction
 
 ITEM = "item"
 """The kind of what the quarantine holds of such a source."""
-AT_ONCE = 100
-"""Memories that are read at a time to tell their fingerprints [memories]."""
 ENCODED = 2**63 - 1
 """Cursor of a source whose memories come with their vectors."""
 _ALIKE = ("copied", "encoded", "linked", "verified", "total")
@@ -125,9 +124,9 @@ class Imports:
         noted = self._records.rows(_FORGOTTEN, span)
         marks: dict[str, str | None] = dict.fromkeys(key for (key,) in noted)
         ids = list(found.values())
-        for start in range(0, len(ids), AT_ONCE):
-            some = self._records.get(ids[start : start + AT_ONCE])
-            marks |= {str(m.source[1]): fingerprint(m) for m in some.values() if m.source}
+        for _, memory in one_by_one(self._records, ids):
+            if memory.source:
+                marks[str(memory.source[1])] = fingerprint(memory)
         keys = sorted(marks)[:limit]
         of_links = f"SELECT source_key FROM relations WHERE source = {source.id} AND origin IN"
         links = self._records.rows_in(of_links, ids)
@@ -191,7 +190,7 @@ class _Work:
         self.wanted = {
             key: memory
             for key, memory in delivery.items.items()
-            if key not in self._stored or fingerprint(self._stored[key]) != fingerprint(memory)
+            if key not in self._stored or self._stored[key] != fingerprint(memory)
         }
         self.removed: list[int] = []
         self.counts: dict[str, int] = {}
@@ -260,11 +259,11 @@ class _Work:
         return len(made) - len(doomed)
 
 
-def _stored(store: MemoryStore, source: Source, keys: Sequence[str]) -> dict[str, Memory]:
-    """What is stored of some items, by key."""
+def _stored(store: MemoryStore, source: Source, keys: Sequence[str]) -> dict[str, str]:
+    """The fingerprints of what is stored of some items, by key."""
     ids = dict(store.records.rows(_IDS, (source.id, json.dumps(list(keys)))))
-    found = store.records.get(list(ids.values()))
-    return {key: found[number] for key, number in ids.items() if number in found}
+    marks = {n: fingerprint(memory) for n, memory in one_by_one(store.records, list(ids.values()))}
+    return {key: marks[number] for key, number in ids.items() if number in marks}
 
 
 def _mark(origin: Origin) -> str:

@@ -19,6 +19,8 @@ Run = Callable[[argparse.Namespace, Client, Screen], int]
 """What does a command; returns its exit code."""
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
+PATHS = frozenset({"PATH", "FILE", "DIR", "FILE|DIR", "DIRECTORY"})
+"""How arguments are shown that are paths."""
 DATES = (
     "DATE is a day, a month, a year or a moment (2023-05-08, 8 May 2023, May 2023, 2023,"
     " 2023-05-08T14:30, with +02:00 or Z if it is not in this machine's time zone), an age (30min,"
@@ -46,13 +48,20 @@ class Parser(argparse.ArgumentParser):
         )
         return super().format_help()
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """The value of a word; of an empty one, as a variable that is not set leaves it, a path
+        would be the current directory."""
+        if not arg_string and action.metavar in PATHS and action.dest != "socket":
+            raise argparse.ArgumentError(action, "the path is empty")
+        return super()._get_value(action, arg_string)
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError, which main turns into one line and exit code 64."""
         detail = message[:1].upper() + message[1:]
         if found := re.match(r"argument COMMAND: invalid choice: '(.{1,60})' \(choose", message):
             from difflib import get_close_matches
 
-            near = get_close_matches(found[1], self._names, n=1, cutoff=0.5)
+            near = get_close_matches(found[1], self._names, n=1, cutoff=0.6)
             detail = f"There is no command {found[1]}"
             detail += f"; did you mean {near[0]}?" if near else "."
         raise with_hint(UsageError(detail=detail), f"See `{self.prog} --help`.")

@@ -8,10 +8,11 @@
 | collections.deque                               | list                                           |
 | torch.Size                                      | tuple                                          |
 | set, frozenset, bytearray                       | set, bytes                                     |
-| datetime.datetime, date                         | its ISO 8601 text                              |
+| datetime.datetime, date, time                   | its ISO 8601 text                              |
 | numpy arrays, scalars, dtypes                   | `Array`, a number or text, the dtype's name    |
-| pathlib paths, decimal.Decimal                  | their text                                     |
-| complex, range, slice, numpy's times            | `Other`: harmless, and not taken over          |
+| pathlib paths, decimal.Decimal, Fraction        | their text                                     |
+| complex, range, slice, SimpleNamespace,         | `Other`: harmless, and not taken over          |
+| numpy's times, masked and big-endian arrays     |                                                |
 
 Every builder checks what it is given and raises ValueError (or TypeError) when that is not fit.
 """
@@ -115,6 +116,13 @@ class Array:
     data: Span | bytes | None = None
 
 
+@dataclass(slots=True)
+class Dtype:
+    """The type of the numbers of an array: of NUMPY_TYPES, TEXT, or OTHER."""
+
+    name: str
+
+
 class Other:
     """A harmless value that no JSON can hold and that no reader needs."""
 
@@ -170,9 +178,7 @@ def _parameter(tensor: Any, *_: Any) -> Tensor:
 def _dict(items: Any = ()) -> dict[Any, Any]:
     made: dict[Any, Any] = {}
     for key, value in items:
-        if not isinstance(key, (str, int)):
-            raise ValueError("a key is no text")
-        made[key] = value
+        made[as_key(key)] = value
     return made
 
 
@@ -250,6 +256,14 @@ def _moment(packed: Any, zone: Any = None) -> str:
     ).isoformat()
 
 
+def _time(packed: Any, _: Any = None) -> str:
+    """The six bytes of a time of the day; a zone says nothing without a day."""
+    if not isinstance(packed, bytes) or len(packed) != 6:
+        raise ValueError("a time is not six bytes")
+    micro = int.from_bytes(packed[3:], "big")
+    return datetime.time(packed[0] & 0x7F, packed[1], packed[2], micro).isoformat()
+
+
 def _day(packed: Any) -> str:
     if not isinstance(packed, bytes) or len(packed) != 4:
         raise ValueError("a date is not four bytes")
@@ -260,21 +274,23 @@ def _day(packed: Any) -> str:
 # --- numpy ----------------------------------------------------------------------------------------
 
 
-def _dtype(name: Any, *_: Any) -> Name:
+def _dtype(name: Any, *_: Any) -> Dtype:
     if not isinstance(name, str):
         raise ValueError("an array of a type that is not known")
     plain = name.lstrip("<|=")
-    return Name(NUMPY_TYPES.get(plain, TEXT if plain[:1] == "U" else OTHER))
+    return Dtype(NUMPY_TYPES.get(plain, TEXT if plain[:1] == "U" else OTHER))
 
 
-def _dtype_state(_: Any, state: Any) -> None:
-    if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", "|", "="):
-        raise ValueError("an array that is not little-endian")
+def _dtype_state(dtype: Dtype, state: Any) -> None:
+    if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", "|", "=", ">"):
+        raise ValueError("an array in an unknown order of bytes")
+    if state[1] == ">":  # of another machine: stays in the backup
+        dtype.name = OTHER
 
 
 def _array_state(array: Array, state: Any) -> None:
     _, shape, dtype, fortran, data = state
-    if not isinstance(dtype, Name):
+    if not isinstance(dtype, Dtype):
         raise ValueError("an array of a type that is not known")
     array.dtype, array.shape = dtype.name, _size(shape)
     if dtype.name in ITEM_BYTES and not fortran:  # others stay in the backup
@@ -293,7 +309,7 @@ def _array_from_bytes(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Ar
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
-    if not isinstance(dtype, Name):
+    if not isinstance(dtype, Dtype):
         raise ValueError("a number of a type that is not known")
     if dtype.name == TEXT and isinstance(data, bytes):
         return data.decode("utf-32-le", "replace").rstrip("\0")
@@ -337,7 +353,17 @@ BUILDERS: Builders = {
         for module in _BUILTINS
         for name in ("complex", "range", "xrange", "slice")
     },
+    **{
+        name: lambda *_: Other()
+        for name in ("types.SimpleNamespace", "numpy.ma.core._mareconstruct")
+    },
+    "Other state": lambda _, __: None,
+    **dict.fromkeys(("numpy.ma.core.MaskedArray", "numpy.ma.MaskedArray"), _never),
+    **{
+        f"{module}.{name}": _never for module in _BUILTINS for name in ("Ellipsis", "bool", "tuple")
+    },
     "decimal.Decimal": _text,
+    "fractions.Fraction": lambda *parts: "/".join(map(_text, parts)),
     # Python 3.13 names the module of its own insides.
     **{
         f"pathlib{inner}.{kind}Path": _joined
@@ -349,6 +375,7 @@ BUILDERS: Builders = {
     "_codecs.encode": _latin1,
     "datetime.datetime": _moment,
     "datetime.date": _day,
+    "datetime.time": _time,
     "datetime.timedelta": lambda days=0, seconds=0, micro=0: datetime.timedelta(
         int(days), int(seconds), int(micro)
     ),
@@ -358,6 +385,6 @@ BUILDERS: Builders = {
     **{f"{module}._reconstruct": lambda *_: Array() for module in _MULTIARRAY},
     **{f"{module}.scalar": _scalar for module in _MULTIARRAY},
     **{f"{module}._frombuffer": _array_from_bytes for module in _NUMERIC},
-    "Name state": _dtype_state,
+    "Dtype state": _dtype_state,
     "Array state": _array_state,
 }

@@ -294,11 +294,13 @@ class Machine:
         self.push(self.persistent(self.pop()), CONTAINER)
 
 
-def as_key(value: Any) -> Any:
+def as_key(value: Any, levels: int = 4) -> Any:
     """A key as it may be: hashing a deeply nested tuple would overflow the stack."""
-    parts = value if isinstance(value, tuple) else (value,)
-    if all(part is None or isinstance(part, (str, int, float, bytes)) for part in parts):
+    if value is None or isinstance(value, (str, int, float, bytes)):
         return value
+    if isinstance(value, (tuple, set, frozenset)) and levels:
+        parts = [as_key(part, levels - 1) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else frozenset(parts)
     raise ValueError(f"a {type(value).__name__} is no key")
 
 

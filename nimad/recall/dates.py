@@ -43,7 +43,7 @@ _NUMBERS = lazy_pattern(
     r"(?![\w]|[-/.]\d)",
     re.ASCII,
 )
-_KANJI = lazy_pattern(r"(?:((?:19|20)\d\d)年)?(?:(\d\d?)月)?(?:(\d\d?)[日号號])?")
+_KANJI = lazy_pattern(r"(?:((?:19|20)\d\d)[年년] ?)?(?:(\d\d?)[月월] ?)?(?:(\d\d?)[日号號일])?")
 _DIGIT = lazy_pattern(r"\d")
 _YEAR = lazy_pattern(r"\b(?:19|20)\d\d\b")
 _MONTH = lazy_pattern(
@@ -149,7 +149,7 @@ def _written(text: str) -> Iterator[tuple[list[Named], str]]:
     for word in WEEKDAYS.keys() & spoken:
         yield [Named("weekday", WEEKDAYS[word])], word
     if dense:
-        for found in _KANJI.finditer(text):  # what is written in Chinese or Japanese
+        for found in _KANJI.finditer(text):  # what is written in Chinese, Japanese or Korean
             if found[1] or found[2]:
                 yield _parts(year=found[1], month=found[2], day=found[3]), found[0]
         for found in _DENSE_WEEKDAY.finditer(text):

@@ -39,6 +39,7 @@ from nimad.recall.semantic import (
 )
 from nimad.recall.weights import Weights
 from nimad.store.records import Records
+from nimad.text import signs, tokens
 from nimad.words.index import TermIndex
 
 BONUSES = ("subject", "date", "literal", "layer", "instruction")
@@ -290,12 +291,12 @@ class Scoring:
         query in which it knows nothing."""
         context.watch.lap("words")
         try:
-            texts = [query.meaning, query.around] if query.around else [query.meaning]
-            parts = context.embedder.embed(texts)
+            around = "" if query.around == query.meaning else query.around
+            parts = context.embedder.embed([query.meaning, around] if around else [query.meaning])
         except Degraded:
             return None
         vector = parts[0]
-        if query.around:  # what is wanted, and a little of what it is about
+        if around:  # what is wanted, and a little of what it is about
             mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         asked = Query.of(vector, context.blocks.dims)
@@ -347,6 +348,8 @@ class Scoring:
         context, near = scored.context, scored.near
         if scored.query.only_names:
             return evidence.CERTAIN
+        if not (tokens(context.text) or signs(context.text)):  # marks of punctuation ask nothing
+            return Evidence(-evidence.UNREACHED, evidence.threshold(context.strictness))
         words = None if context.mode == "meaning" else scored.words
         found = self._evidence_of(scored, Sides(words, near, scored.on_date))
         if context.mode == "hybrid" or (found.enough and found.sure):

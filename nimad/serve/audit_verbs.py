@@ -9,10 +9,11 @@ from nimad import checks, times
 from nimad.core.store import MemoryStore
 from nimad.errors import NotFound
 from nimad.limits import AUDIT_KINDS, MAX_FINDINGS, MAX_IDS, MAX_PAYLOAD
-from nimad.model import may_see, now_ms
+from nimad.model import now_ms
 from nimad.serve import params, protocol
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
+from nimad.store.namespaces import seen
 
 _ID = checks.integer(1, 2**63 - 1)
 AUDIT = {
@@ -56,10 +57,8 @@ class AuditVerbs:
         given = call.params
         zone = given["time_zone"] or times.local_zone()
         ids = sorted(set(given["ids"]))
-        found = self._store.records.get(ids)
-        for number in ids:
-            if number not in found or not may_see(call.within, found[number]):
-                raise NotFound(kind="memory", id=number)
+        if lost := set(ids) - seen(self._store.records, ids, call.within):
+            raise NotFound(kind="memory", id=min(lost))
         at = params.span("redate", "when", given["when"], now_ms(), zone).first
         self._store.clock.redate(ids, at)
         self._store.on_change()

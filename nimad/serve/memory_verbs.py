@@ -38,7 +38,7 @@ from nimad.serve import params, protocol, wire
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.params import Param
 from nimad.serve.verbs import Call, Verb
-from nimad.store import goals
+from nimad.store import goals, namespaces
 from nimad.store.bounded import blob_part, blob_sizes, ids_above, page_within
 from nimad.store.goals import Goal
 
@@ -282,8 +282,7 @@ class MemoryVerbs:
             detail = "what was forgotten before belongs to no namespace any more"
             raise NamespaceDenied(uid=call.peer.uid, verb="purge all_forgotten", detail=detail)
         asked = call.params["ids"]
-        found = self._store.records.get(asked)
-        own = [number for number, memory in found.items() if may_see(call.within, memory)]
+        own = sorted(namespaces.seen(self._store.records, asked, call.within))
         receipt = Receipt([], [], False, call.params["dry_run"])
         if own:
             receipt = self._store.forget(**{**call.params, "ids": own})

@@ -7,9 +7,8 @@ number.  Long values are cut where all together would not fit; pages end where t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import accumulate
 from typing import Any
 
 from nimad.disk.failures import translated
@@ -27,20 +26,37 @@ _LONG = ("text", "affect", "summary", "who", "where", "conversation", "session",
 """The fields that may be long, besides `extra`."""
 
 
-def _bytes(value: str) -> str:
+def size_of(value: str) -> str:
+    """SQL for the size of a text as UTF-8, 0 of NULL [bytes]."""
     return f"ifnull(length(CAST({value} AS BLOB)), 0)"  # of a TEXT it would end at the first NUL
 
 
-_NAME = f"(SELECT {_bytes('name')} FROM %s WHERE id = m.%s)"
+def beginning(value: str, most: int) -> str:
+    """SQL for the first characters of a text, at least `most`: where one is NUL, at which SQLite's
+    own functions would end, for all of it."""
+    return f"iif({_nul(value)}, {value}, substr({value}, 1, {most}))"
+
+
+def characters(value: str) -> str:
+    """SQL for the length of a text; where a character is NUL, for that of its UTF-8 [bytes]."""
+    return f"iif({_nul(value)}, {size_of(value)}, length({value}))"
+
+
+def _nul(value: str) -> str:
+    return f"instr(CAST({value} AS BLOB), x'00')"
+
+
+_NAME = f"(SELECT {size_of('name')} FROM %s WHERE id = m.%s)"
 _SIZE = " + ".join(
     [
-        *map(_bytes, ("m.text", "m.affect", "m.extra", "m.who", "m.tags", "m.key")),
-        f"CASE typeof(m.summary) WHEN 'text' THEN {_bytes('m.summary')} ELSE 0 END",
+        *map(size_of, ("m.text", "m.affect", "m.extra", "m.who", "m.tags", "m.key")),
+        f"CASE typeof(m.summary) WHEN 'text' THEN {size_of('m.summary')} ELSE 0 END",
         *(f"ifnull({_NAME % ('names', c)}, 0)" for c in ("place", "conversation", "session")),
         f"ifnull({_NAME % ('turns', 'turn')}, 0)",
     ]
 )
 """Size of what `Records.get` reads of a memory, short values left out [bytes]."""
+_SIZES = f"SELECT m.id, {_SIZE} FROM memories m WHERE m.id IN"
 BYTES = f"{_SIZE} + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = m.id), 0) * 4 / 3"
 """Least that a memory takes in an export [bytes]."""
 
@@ -53,20 +69,38 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_BYTES) -> 
     """
     if len(ids) <= FEW:
         return records.get(ids)
-    sql = f"SELECT m.id, {_SIZE} FROM memories m WHERE m.id IN"
-    sizes: dict[int, int] = dict(records.rows_in(sql, ids))
+    sizes: dict[int, int] = dict(records.rows_in(_SIZES, ids))
     if sum(sizes.values()) <= room:
         return records.get(ids)
     share = fair_share(sizes.values(), room)
     found: dict[int, Memory] = {}
-    waiting = list(sizes.items())
-    while waiting:  # some that are at most `room` long together; one that is longer comes alone
-        ends = accumulate(size for _, size in waiting)
-        some = max(1, sum(end <= room for end in ends))
-        for number, memory in records.get([number for number, _ in waiting[:some]]).items():
+    for part in _parts(sizes, room):
+        for number, memory in records.get(part).items():
             found[number] = memory if sizes[number] <= share else cut_memory(memory, share)
-        del waiting[:some]
     return found
+
+
+def one_by_one(
+    records: Records, ids: Sequence[int], room: int = READ_BYTES
+) -> Iterator[tuple[int, Memory]]:
+    """As `Records.get`, but not more than `room` bytes of them are in memory, or one that is
+    larger."""
+    for part in _parts(dict(records.rows_in(_SIZES, ids)), room):
+        yield from records.get(part).items()
+
+
+def _parts(sizes: Mapping[int, int], room: int) -> Iterator[list[int]]:
+    """The ids in lists of at most `room` together; one that is larger comes alone."""
+    part: list[int] = []
+    left = room
+    for number, size in sizes.items():
+        if part and size > left:
+            yield part
+            part, left = [], room
+        part.append(number)
+        left -= size
+    if part:
+        yield part
 
 
 def fair_share(sizes: Iterable[int], room: int) -> int:

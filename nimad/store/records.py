@@ -410,9 +410,9 @@ class Records:
             clauses.append("m.key IS NOT NULL")
         chosen: list[tuple[str, Sequence[Any]]] = []  # few values stand in many rows
         if where.tree:
-            below = f"{where.tree}."
-            sql = "SELECT id FROM names WHERE name = ?1 OR substr(name, 1, ?2) = ?3"
-            found = self.rows(sql, (where.tree, len(below), below))
+            below, end = f"{where.tree}.", f"{where.tree}/"  # the sign behind the dot
+            sql = "SELECT id FROM names WHERE name = ?1 OR name >= ?2 AND name < ?3"
+            found = self.rows(sql, (where.tree, below, end))
             chosen.append(("m.namespace", [number for (number,) in found]))
         if where.within is not None:
             chosen.append(("m.namespace", self.names_within(where.within)))

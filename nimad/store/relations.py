@@ -50,7 +50,8 @@ WITH frontier (id) AS MATERIALIZED (SELECT value FROM json_each(:frontier)),
     WHERE other NOT IN (SELECT id FROM seen)
   )
 SELECT other, relation, weight, direction FROM (
-  SELECT h.other, substr(n.name, 1, :label) AS relation, h.weight, h.direction, 0 AS turn
+  SELECT h.other, iif(length(CAST(n.name AS BLOB)) <= :label, n.name, substr(n.name, 1, :label))
+    AS relation, h.weight, h.direction, 0 AS turn
   FROM heaviest h JOIN names n ON n.id = h.relation
   UNION ALL
   SELECT other, :same_turn, NULL, CASE max(later) WHEN 1 THEN 'out' ELSE 'in' END, 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from datetime import UTC, time
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -199,6 +202,13 @@ def test_harmless_values_do_not_stop_a_file(tmp_path: Path, rows: Any) -> None:
         "turned": np.asfortranarray(rows),
         "imaginary": 1 + 2j,
         "steps": range(3),
+        "turned_round": np.arange(3, dtype=">f8"),
+        "masked": np.ma.array([1, 2], mask=[0, 1]),
+        "names": SimpleNamespace(a=1),
+        "rest": ...,
+        "share": Fraction(1, 3),
+        "hour": time(7, 30, tzinfo=UTC),
+        "pairs": Counter([("a", "b"), ("a", "b"), (1, ("c", None))]),
     }
     value = nested([episode(1, **odd), episode(2)], tensor(rows[:2]))
     save(tmp_path / "latest.pt", {**value, "projection": OrderedWithState(weight=tensor(rows))})
@@ -212,7 +222,12 @@ def test_harmless_values_do_not_stop_a_file(tmp_path: Path, rows: Any) -> None:
         assert (extra["level"], extra["big"], extra["exact"]) == (3, 1 << 63, "1.5")
         assert extra["path"] == "/home/maya" and extra["bytes"] == {"$blob": "YWJj"}
         kept = {name for name, said in extra.items() if isinstance(said, dict) and "$kept" in said}
-        assert kept == {"seen", "words", "turned", "imaginary", "steps"}
+        assert kept == {"seen", "words", "turned", "imaginary", "steps"} | {
+            *("turned_round", "masked", "names", "rest")
+        }
+        assert (extra["share"], extra["hour"]) == ("1/3", "07:30:00")
+        pairs = [[["a", "b"], 2], [[1, ["c", None]], 1]]
+        assert sorted(extra["pairs"]["$pairs"], key=str) == sorted(pairs, key=str)
         assert kept == {name for name, _ in node.notes}, "and the report says so"
 
 

@@ -60,6 +60,10 @@ def test_plain_containers_in_every_protocol(protocol: int) -> None:
         "bytes": bytearray(b"abc"),
         "default": defaultdict(set, {"x": {1}}),
         "counted": Counter("abca"),
+        "pairs": Counter([("a", "b"), ("a", ("c", None))]),
+        "ordered": OrderedDict({None: 1, 2.5: 2, (b"x", 3): 3}),
+        "sets of sets": {frozenset({1, 2}), (frozenset({3}), 4)},
+        "sets as keys": {frozenset({"x"}): 1},
     }
     assert read(pickle.dumps(value, protocol)) == value
     for queue in (deque(), deque([1, "a", [2]]), deque("abc", maxlen=2)):

@@ -165,6 +165,15 @@ def test_duplicates_are_one_speakers_in_one_namespace_and_the_first_one_stays(
     assert nearly.command == f"nimactl forget {ids[0]} {ids[6]}"  # the one with most words stays
 
 
+def test_a_nul_ends_no_text(store: MemoryStore) -> None:
+    """It does in functions of SQLite's: these would be the same, or empty."""
+    said = ["The report\0 The key is in the drawer.", "The report\0 The pump is red."]
+    store.remember_many([Memory(text) for text in (*said, "\0the whole text", said[0])])
+    (same,) = found(store, "duplicate")
+    assert same.ids == [1, 4] and "The key is in the drawer" in same.what
+    assert found(store, "near_duplicate") == found(store, "junk") == []
+
+
 def test_goals_documents_and_small_talk_are_no_duplicates(store: MemoryStore) -> None:
     for _ in range(2):
         goals.add(store, Memory("Find a school for Tom near the river."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import pytest
 
 from nimad.ctl import start
 from nimad.ctl.main import build, main, with_zone
-from nimad.errors import NotFound
+from nimad.errors import NotFound, UsageError
 from nimad.model import LAYERS
 from nimad.zone_name import local_name
 from tests.fake_daemon import FakeDaemon, memory
@@ -520,3 +521,20 @@ def test_an_offset_west_of_greenwich_is_no_option(command: str, zone: str) -> No
     assert build(given).parse_args(with_zone(given)).time_zone == zone
     for plain in (["remember", "--", "--time-zone"], ["query", "--time-zone", "-k"]):
         assert with_zone(plain) == plain
+
+
+def test_an_empty_word_is_no_path() -> None:
+    """`nimactl migrate "$STORE"` without a STORE would take the current directory."""
+    (commands,) = build()._subparsers._group_actions  # type: ignore[union-attr]
+    first = {"fleet": ["join"]}  # what stands before it
+    found = [
+        [name, *first.get(name, ()), *action.option_strings[:1], ""]
+        for name, command in commands.choices.items()  # type: ignore[union-attr]
+        for action in command._actions
+        if re.search(r"\b(?:FILE|PATH|DIR(ECTORY)?)\b", str(action.metavar))
+        and action.dest != "socket"
+    ]
+    assert len(found) > 10
+    for words in found:
+        with pytest.raises(UsageError, match="the path is empty"):
+            build(words).parse_args(words)

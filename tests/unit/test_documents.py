@@ -95,6 +95,9 @@ def test_a_tree_has_what_is_below_it_and_nothing_that_only_begins_so(ask: Ask) -
     assert keys(ask, tree="", limit=2, offset=1) == ["k3", "k2"]
     put(ask, "a*", "star", {})
     assert keys(ask, tree="a*") == ["star"] and put(ask, "a*", "star", None)
+    put(ask, "c\0d.e", "nul", {})
+    assert keys(ask, tree="c\0d") == keys(ask, tree="c\0d.e") == ["nul"] != keys(ask, tree="c")
+    put(ask, "c\0d.e", "nul", None)
     spaces = ask("documents.namespaces")["namespaces"]
     assert spaces == ["a", "a.b", "a.b.c", "ab", "b.a"]
     assert ask("documents.namespaces", tree="a", offset=1)["namespaces"] == ["a.b", "a.b.c"]

@@ -20,6 +20,7 @@ from nimad.core.store import MemoryStore
 from nimad.limits import MAX_FRAME, MAX_PAYLOAD
 from nimad.migrate.manager import MigrationManager
 from nimad.model import EVERYTHING, MAX_TEXT, Filter, Memory
+from nimad.namespaces import Namespaces
 from nimad.serve import service_verbs, wire
 from nimad.serve.access import Access, Peer
 from nimad.serve.dispatch import Dispatcher
@@ -27,7 +28,7 @@ from nimad.serve.frames import Frame
 from nimad.serve.oversize import Document, cut_to_fit
 from nimad.serve.protocol import encode, size_of
 from nimad.serve.verb_table import verbs
-from nimad.store import goals
+from nimad.store import goals, namespaces
 from nimad.store.bounded import fair_share, get_within, page_within
 from nimad.store.goals import Goal
 
@@ -200,6 +201,35 @@ def test_a_query_for_a_thousand_large_memories_holds_few_megabytes(
         tracemalloc.stop()
     assert len(reply["results"]) > 100 and reply["results"][0]["cut"] is True
     assert peak < 48 << 20, "40 MB of texts were in RAM at once, several times over"
+
+
+def test_verbs_that_name_many_memories_do_not_hold_them(ask: Ask, store: MemoryStore) -> None:
+    """10,000 may be named, of 200,000 characters each: redated, forgotten by a user who is bound,
+    and compared with what an importer brings."""
+    origin = {"kind": "chatgpt", "path": "/x", "identity": "1", "name": "x"}
+    for start in range(0, 60, 4):
+        items = [
+            {"item": f"c#{n}", "text": f"kettle {n} " + "x" * (MAX_TEXT - 20)}
+            for n in range(start, start + 4)
+        ]
+        assert ask("import.put", **origin, items=items)["result"]["added"] == 4
+    ids = store.records.matching(EVERYTHING).tolist()
+    assert len(ids) == 60
+    short = [{"item": f"c#{n}", "text": f"kettle {n}"} for n in range(60)]
+    for work in (
+        lambda: ask("redate", ids=ids, when=1_700_000_000_000),
+        lambda: namespaces.seen(store.records, ids, Namespaces(["default"])),
+        lambda: ask("import.known", **origin),
+        lambda: ask("import.put", **origin, items=short),
+    ):
+        tracemalloc.start()
+        try:
+            assert "error" not in (work() or {})
+            assert tracemalloc.get_traced_memory()[1] < 10 << 20, "of 12 MB of texts"
+        finally:
+            tracemalloc.stop()
+    texts = {memory.text for memory in store.export(0, 100)}
+    assert texts == {f"kettle {n}" for n in range(60)}
 
 
 def test_results_are_left_out_where_cutting_is_not_enough(ask: Ask) -> None:

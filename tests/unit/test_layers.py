@@ -232,6 +232,27 @@ def test_each_library_has_its_owner() -> None:
     )
 
 
+def test_no_text_ends_at_a_nul() -> None:
+    """It does in SQLite's functions of texts; `store/bounded.py` has some that go on."""
+    ends = re.compile(r"(?<![\w.])(?:length|substr|trim|printf|format)\((?!CAST\()")
+    fit = {
+        "store.bounded": "it owns them",
+        "store.rows": "a name of the configuration, and what begins with it",
+        "store.records": "tells texts that are not all ASCII, or hold a NUL",
+        "store.relations": "names too long to be shown, which are cut",
+        "hub.schema": "PostgreSQL's, whose texts hold no NUL",
+    }
+    found = {
+        (file.module.removeprefix("nimad."), line)
+        for file in modules()
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for line in node.value.splitlines()
+        if ends.search(line) and line.strip().isascii()
+    }
+    assert {module for module, _ in found} == set(fit), found
+
+
 def test_package_docstrings_stand_alone() -> None:
     packages = [f for f in modules() if f.path.name == "__init__.py" and f.module not in FACES]
     none_of(

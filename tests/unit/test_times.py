@@ -106,6 +106,8 @@ def test_a_time_without_a_zone_is_of_the_zone_that_is_named() -> None:
         "Europe/Berlin": 2,
         "+05:30": 5.5,
         "EST5EDT,M3.2.0,M11.1.0": -4,
+        "CET-1CEST": 2,
+        "AEST-10": 10,
     }.items():
         at = times.read("2023-05-08T13:56", times.find_zone(name)).at
         assert at == AT - hours * 3_600_000, name
@@ -150,7 +152,7 @@ def test_the_zone_is_where_the_link_points(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize(
-    "name", ["Europe/Berlin", "+05:30", "-03:00", "CET-1CEST,M3.5.0,M10.5.0/3"]
+    "name", ["Europe/Berlin", "+05:30", "-03:00", "CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST"]
 )
 def test_a_zone_that_is_asked_for_is_that_of_the_process(
     monkeypatch: pytest.MonkeyPatch, name: str
