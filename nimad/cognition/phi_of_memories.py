@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -38,8 +38,8 @@ TRIALS = 3
 """Number of lesions of each role."""
 STRANGERS = 30
 """Number of other memories whose values a derived hypervector's are told from [memories]."""
-BATCH = 64
-"""Number of unmeasured memories that are looked up at a time [memories]."""
+BATCH = 512
+"""Number of unmeasured memories that are looked up, and kept together, at a time [memories]."""
 NO_CODEBOOK = "its source has no role keys and fillers"
 ONE_ROLE = "it has fewer than two roles"
 
@@ -79,37 +79,39 @@ class MemoryPhi:
 
     def measure_more(self, seconds: float) -> None:
         """Measure memories that have no number yet, those with a legacy hypervector first, for
-        about so long, and keep what was found in one transaction."""
+        about so long, and keep what was found.  Questions go first."""
         until = time.monotonic() + seconds
-        rows: list[PhiRow] = []
         under_way = self._store.under_way
         with under_way.tell("phi", lambda: 1 - (until - time.monotonic()) / (seconds or 1)):
-            for number in self._unmeasured():
+            for batch in self._unmeasured():
+                rows = list(self._rows(batch, until))
+                if rows:
+                    with self._store.records.write() as tx:
+                        phi_rows.keep(tx, rows, METHOD)
                 if time.monotonic() >= until:
                     break
-                memory = self._store.records.get([number]).get(number)
-                if memory is not None:
-                    _, found = self._measured(memory)
-                    phi = None if math.isnan(found.phi) else found.phi
-                    quality = found.decomposition_quality
-                    rows.append(PhiRow(number, phi, found.uncertainty, quality))
-        if rows:
-            with self._store.records.write() as tx:
-                phi_rows.keep(tx, rows, METHOD)
 
-    def _unmeasured(self) -> Iterable[int]:
+    def _rows(self, batch: Sequence[int], until: float) -> Iterator[PhiRow]:
+        for number in batch:
+            if time.monotonic() >= until:
+                break
+            self._store.query_priority.yield_to_queries()
+            memory = self._store.records.get([number]).get(number)
+            if memory is not None:
+                _, found = self._measured(memory)
+                phi = None if math.isnan(found.phi) else found.phi
+                yield PhiRow(number, phi, found.uncertainty, found.decomposition_quality)
+
+    def _unmeasured(self) -> Iterator[Sequence[int]]:
+        """Batches; one is kept before the next is asked for."""
         records = self._store.records
         legacy = self._store.dense.files.ids().tolist()
         known = phi_rows.measured_among(records, METHOD, legacy)
-        seen = [number for number in legacy if number not in known]
-        yield from seen
-        done = set(seen)
-        while more := phi_rows.unmeasured(records, METHOD, BATCH + len(done)):
-            fresh = [number for number in more if number not in done]
-            if not fresh:
-                return
-            yield from fresh
-            done.update(fresh)
+        first = [number for number in legacy if number not in known]
+        for start in range(0, len(first), BATCH):
+            yield first[start : start + BATCH]
+        while more := phi_rows.unmeasured(records, METHOD, BATCH):
+            yield more
 
     def _measured(self, memory: Memory) -> tuple[str, PhiMeasurement]:
         """ "legacy" or "derived", and the measurement."""

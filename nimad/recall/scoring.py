@@ -291,12 +291,12 @@ class Scoring:
         query in which it knows nothing."""
         context.watch.lap("words")
         try:
-            texts = [query.meaning, query.around] if query.around else [query.meaning]
-            parts = context.embedder.embed(texts)
+            around = "" if query.around == query.meaning else query.around
+            parts = context.embedder.embed([query.meaning, around] if around else [query.meaning])
         except Degraded:
             return None
         vector = parts[0]
-        if query.around:  # what is wanted, and a little of what it is about
+        if around:  # what is wanted, and a little of what it is about
             mixed = parts[0] + AROUND * parts[1]
             vector = mixed / max(float(np.linalg.norm(mixed)), 1e-6)
         asked = Query.of(vector, context.blocks.dims)

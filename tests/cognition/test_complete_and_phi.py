@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nimad.check import check
-from nimad.cognition import episodes
+from nimad.cognition import episodes, phi_of_memories
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.ctl.main import main
@@ -153,6 +153,29 @@ def test_phi_of_a_memory_tells_what_it_found(store: MemoryStore, ask: Ask) -> No
     for hidden, within in ((99, None), (1, Namespaces(("other",)))):
         with pytest.raises(NotFound):
             ask("phi", within, id=hidden)
+
+
+def test_what_is_measured_is_kept_some_at_a_time_and_questions_go_first(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for what is left does not grow with what was measured."""
+    monkeypatch.setattr(phi_of_memories, "BATCH", 2)
+    kept: list[int] = []
+    gave_way: list[int] = []
+    keep = phi_rows.keep
+
+    def noted(tx: Any, rows: Any, method: int) -> None:
+        kept.extend(row.memory for row in rows)
+        keep(tx, rows, method)
+        gave_way.append(-len(rows))
+
+    monkeypatch.setattr(phi_rows, "keep", noted)
+    monkeypatch.setattr(
+        store.query_priority, "yield_to_queries", lambda *_: gave_way.append(1), raising=False
+    )
+    phi_of_memories.MemoryPhi(store, UTC, None).measure_more(60)
+    assert sorted(kept) == [1, 2, 3, 4, 5]
+    assert gave_way == [1, 1, -2, 1, 1, -2, 1, -1]
 
 
 def test_the_highest_are_kept_and_go_with_their_memories(store: MemoryStore, ask: Ask) -> None:

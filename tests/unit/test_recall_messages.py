@@ -11,7 +11,8 @@ import pytest
 from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.model import Filter, Hit, Memory
-from nimad.recall.parsed_query import MOST_TERMS, _wanted_part
+from nimad.recall import parsed_query
+from nimad.recall.parsed_query import MOST_TERMS, _wanted_part, looked_at
 from nimad.recall.ranking import Recall
 from nimad.recall.weights import Weights
 from nimad.serve.fleet_query import FleetQuery
@@ -265,3 +266,16 @@ def test_many_copies_hide_nothing_in_a_large_store(store: MemoryStore) -> None:
         hits = large.query("blue pill", 2, mode, Filter())
         assert hits[1].memory.id == other and len(hits[0].copies) == 299, mode
     large.close()
+
+
+@pytest.mark.parametrize("sign", ["a", "é", "ạ", "ж", "海", "ก", "가", "あ", "😀", "“"])
+def test_what_is_looked_at_of_a_query_has_a_bound_in_each_script(sign: str) -> None:
+    """A sign of a dense script says more, and costs more: 4,000 of them held others up for .2 s."""
+    counts = parsed_query.DENSE if sign in "海ก가あ😀" else 1
+    most = parsed_query.LOOKED_AT // counts
+    whole = sign * most
+    assert looked_at(whole) is whole
+    longer = "x" + sign * most + "y"
+    looked = looked_at(longer)
+    assert most - 2 <= looked.count(sign) <= most
+    assert looked[0] == "x" and looked[-1] == "y" and looked.count("\n") == 1
