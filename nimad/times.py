@@ -67,12 +67,20 @@ _SIZES = (
 """(numbers below this, unit where it is not milliseconds, factor, divisor)."""
 
 
+_MS_FROM, _MS_UPTO = _SIZES[1][0], _SIZES[2][0]
+
+
 class Reading(NamedTuple):
     """A time as epoch milliseconds (None: no date), and how it was read where that is worth a note:
     as which unit, or NO_ZONE."""
 
     at: int | None
     note: str = ""
+
+
+def is_usual(value: Any) -> bool:
+    """Whether a time is a number of milliseconds that can mean nothing else, as nearly always."""
+    return type(value) is int and _MS_FROM <= value < _MS_UPTO
 
 
 def read(value: Any, zone: tzinfo) -> Reading:
@@ -85,7 +93,7 @@ def read(value: Any, zone: tzinfo) -> Reading:
     """
     if value is None:
         return Reading(None)
-    if type(value) is int and _SIZES[1][0] <= value < _SIZES[2][0]:  # nearly always
+    if is_usual(value):
         return Reading(value)
     if isinstance(value, str):
         text = value.strip()

@@ -35,7 +35,21 @@ from nimad.store.transaction import Transaction
 
 def encode(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     """float32[n, dims]: the vectors of texts, rounded to float16."""
-    return embedder.embed(texts).astype(np.float16).astype(np.float32)
+    return rounded(embedder.embed(texts))
+
+
+def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What float16 keeps of numbers in [-1, 1], to even where two are as near: as a conversion to
+    float16 and back, which takes more than twice the time."""
+    bits = vectors.view(np.uint32)
+    made = (bits >> np.uint32(13)) & np.uint32(1)
+    made += bits
+    made += np.uint32(0xFFF)
+    made &= np.uint32(0xFFFFE000)
+    found = made.view(np.float32)
+    small = np.abs(vectors) < 2.0**-14  # multiples of 2**-24
+    found[small] = np.rint(vectors[small] * np.float32(2**24)) * np.float32(2.0**-24)
+    return found
 
 
 def encode_memories(

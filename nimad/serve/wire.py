@@ -76,6 +76,7 @@ IMPORT = {
     "damaged": Param(bool, None),
 }
 """What a line of `import` takes: everything that `export` writes.  The store checks the values."""
+_UNCHANGED = frozenset(name for name, param in IMPORT.items() if param.check is params.unchanged)
 
 _MOMENT = checks.integer(MIN_TIME, MAX_TIME - 1)
 GOAL = {
@@ -158,7 +159,10 @@ def imported(
     """
     if not isinstance(fields, dict):
         raise UsageError(detail="a memory must be an object")
-    given = params.read_given("a memory", IMPORT, fields)
+    if fields.keys() <= _UNCHANGED:  # nearly always
+        given = {name: value for name, value in fields.items() if value is not None}
+    else:
+        given = params.read_given("a memory", IMPORT, fields)
     if "text" not in given:
         raise UsageError(detail="a memory needs text")
     for name in MOMENTS:
@@ -201,6 +205,8 @@ def _memory(verb: str, given: dict[str, Any], zone: tzinfo, notes: Counter[str])
         if name not in given:
             continue
         value = given[name]
+        if times.is_usual(value):
+            continue
         try:
             given[name], note = times.read(value, zone)
         except ValueError as error:

@@ -1,14 +1,25 @@
-"""Which segments are merged."""
+"""Vectors are rounded to float16, and which segments are merged."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimad.core.segments import flat_ones, small_ones
+from nimad.core.segments import flat_ones, rounded, small_ones
 
 BOUND = 35_000
+
+
+@given(st.integers(0, 2**32), st.integers(0, 0x3F800000))
+def test_vectors_are_rounded_as_a_conversion_to_float16_rounds(seed: int, least: int) -> None:
+    bits = np.random.default_rng(seed).integers(least, 0x3F800000, 999, np.uint32, endpoint=True)
+    bits[::3] = bits[::3] & 0xFFFFE000 | 0x1000  # as near to two halves
+    bits[::5] |= 1 << 31
+    vectors = bits.reshape(27, 37).view(np.float32)
+    expected = vectors.astype(np.float16).astype(np.float32)
+    assert rounded(vectors).tobytes() == expected.tobytes()
 
 
 def written(parts: list[int], most: int) -> tuple[int, int]:
