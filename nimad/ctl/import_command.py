@@ -48,6 +48,18 @@ from nimad.limits import (
 )
 from nimad.times import name_to_hand_over, sentences
 
+FORMS = {
+    b"PK\x03\x04": "a zip that is cut short, or holds nothing that is known",
+    b"\x1f\x8b": "packed by gzip",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"SQLite format 3\0": "a database of SQLite",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"[": "a list of JSON",
+}
+"""What files begin with that are given by mistake, and what they are."""
 BATCH_NODES = MAX_NODES - 100
 """Number of values in a batch; each counts as many bytes as it may have there [values]."""
 LINE_BYTES = MAX_RECORD_FILE
@@ -307,6 +319,8 @@ class LineReader:
                 self._refuse(f"the line is longer than {size(LINE_BYTES)}")
             if self.number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
+                if form := next((FORMS[begin] for begin in FORMS if line.startswith(begin)), None):
+                    self._refuse(f"the file is {form}, not memories as JSON, one a line")
             if len(line) > MAX_RECORD and b'"blobs":{' in line:
                 yield line.strip(), BATCH_BYTES
             elif line.strip():

@@ -12,7 +12,7 @@ import time
 
 from nimad.closing import Closing
 from nimad.ctl import light_json
-from nimad.ctl.terminal_text import safe, safe_json, shorten, wrap
+from nimad.ctl.terminal_text import one_line, safe, safe_json, shorten, wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Screen:
     def aside(self, text: str) -> None:
         """Print a line on standard error."""
         self.flush()
-        self._write(self._err, f"{safe(text)}\n")
+        self._write(self._err, f"{one_line(text)}\n")
 
     def fail(self, error: NimadError, **more: Any) -> int:
         """Say what went wrong and what to do next; returns the exit code.  With --json: one object

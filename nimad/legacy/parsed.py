@@ -69,10 +69,10 @@ class Parsed:
 
 def metadata_of(value: Any, path: Path | str) -> list[Any]:
     """The list `metadata` of a state.  Raises SourceNotRecognised, SourceCorrupt."""
-    if not isinstance(value, dict) or not isinstance(value.get("metadata"), list):
+    if not isinstance(value, dict) or not isinstance(value.get("metadata"), (list, tuple)):
         detail = "it has no list of memories (metadata), so it is none of NIMA's"
         raise SourceNotRecognised(path=path, detail=detail)
-    found: list[Any] = value["metadata"]
+    found = list(value["metadata"])
     if len(found) > MAX_EPISODES:
         raise SourceCorrupt(path=path, detail=f"it claims to have {len(found)} memories")
     return found

@@ -29,7 +29,7 @@ from nimad.recall.layers import layer_asked
 from nimad.recall.literals import find_literals
 from nimad.recall.scopes import Scope
 from nimad.store import words
-from nimad.text import composed, is_paired, tokens, word_pattern, words_of
+from nimad.text import composed, is_paired, signs, tokens, word_pattern, words_of
 from nimad.words.index import TermIndex
 
 LONG = 32
@@ -129,7 +129,7 @@ def parse_query(
     word_of = word_pattern(plain.isascii())
     named = {
         columns.subjects.codes[name]: words_
-        for name, words_ in _named_subjects(spoken, columns).items()
+        for name, words_ in _named_subjects(spoken, signs(plain), columns).items()
         if scope.subjects[columns.subjects.codes[name]]
     }
     named |= _named_prefixes(spoken, scope)
@@ -223,8 +223,9 @@ def _cut_some(asked: list[str], terms: TermIndex) -> list[str]:
     return words.content(found)[:MOST_TERMS]
 
 
-def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
-    """The subjects that words may name, with the tokens that do.
+def _named_subjects(spoken: list[str], shown: list[str], columns: Columns) -> dict[str, set[str]]:
+    """The subjects that words may name, and signs those that are named by nothing else, with the
+    tokens that do.
 
     All words of a name in any case; or one of them, when both write it with a capital letter, and
     no other name is named by it in full: "Grad B" means no Grad A.  A word that fills sentences
@@ -232,7 +233,7 @@ def _named_subjects(spoken: list[str], columns: Columns) -> dict[str, set[str]]:
     """
     whole: dict[str, set[str]] = {}
     partly: dict[str, set[str]] = {}
-    low = set(tokens(" ".join(spoken)))
+    low = {*tokens(" ".join(spoken)), *shown}
     marked = {token for word in spoken[1:] if word[:1].isupper() for token in tokens(word)}
     capital = marked | {t for word in spoken[:1] if word[:1].isupper() for t in tokens(word)}
     for word in low:

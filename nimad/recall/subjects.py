@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from nimad.text import common_form, composed, tokens, words_of
+from nimad.text import common_form, composed, signs, tokens, words_of
 
 NO_SUBJECT = -1
 """As a code: no subject."""
@@ -23,8 +23,8 @@ class Subjects:
         codes: names in the common form, and their codes; `held` of each.
         spelled: names as they were written, and their codes; `held` of each.
         next_code: above every code.
-        parts, named_by, capitals: the tokens of a name, the names of a token, and which tokens of
-            a name of several words begin with a capital letter.
+        parts, named_by, capitals: the tokens of a name (its signs, if it has none), the names of
+            a token, and which tokens of a name of several words begin with a capital letter.
     """
 
     def __init__(self, next_code: int = 0, spelled: Mapping[str, int] | None = None) -> None:
@@ -61,7 +61,7 @@ class Subjects:
             return
         spelled = words_of(composed(name))
         if folded not in self.parts:
-            self.parts[folded] = frozenset(tokens(name))
+            self.parts[folded] = frozenset(tokens(name) or signs(name))
             for word in self.parts[folded]:
                 self.named_by.setdefault(word, []).append(folded)
         capital = {token for word in spelled if word[:1].isupper() for token in tokens(word)}

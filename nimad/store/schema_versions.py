@@ -29,6 +29,7 @@ version what is new
         `sqlite_sequence`, below 0 under the table's name with a - before it
 18      `blobs` with row ids: in an index, a look at a blob of 12 MB reads many of them whole
 19      a row that is due for a checksum has 0 there, for NULL is also what a flipped bit leaves
+20      `forgotten_successor`: each document that was replaced read all that was ever forgotten
 ======= ======================================================================================
 """
 
@@ -386,6 +387,9 @@ UPDATE changes SET checksum = row_checksum(seq, op, kind, first, last) WHERE che
 UPDATE hot SET checksum = row_checksum(id, vector) WHERE checksum IS NULL;
 """
     + mark_due({"relations": "id", "turns": "id", **{table: key for table, key in CHECKED if key}}),
+    20: """
+CREATE INDEX forgotten_successor ON forgotten (successor) WHERE successor IS NOT NULL;
+""",
 }
 """By the version it leads to: the statements that bring an older file there."""
 

@@ -84,8 +84,9 @@ def test_views_that_share_a_storage(tmp_path: Path, rows: Any) -> None:
             del dense
 
 
-def test_without_vectors_the_text_is_enough(tmp_path: Path) -> None:
-    save(tmp_path / "latest.pt", {"metadata": EPISODES})
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_without_vectors_the_text_is_enough(tmp_path: Path, kind: Any) -> None:
+    save(tmp_path / "latest.pt", {"metadata": kind(EPISODES)})
     with opened(tmp_path / "latest.pt", tmp_path) as files:
         assert len(nodes(files)) == 7 and files.dense() is None
         assert files.survey().vectors == 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nimad import human
 from nimad.ctl.arguments import first_moment
+from nimad.ctl.screen import Screen
 from nimad.ctl.terminal_text import columns, one_line, safe, safe_json, shorten, wrap
 from nimad.errors import UsageError
 
@@ -120,3 +121,9 @@ def test_what_is_no_date_is_refused(text: str) -> None:
 
 def test_seconds_are_not_taken_for_milliseconds() -> None:
     assert first_moment("1683556560", "--after") == 1683556560000
+
+
+def test_what_is_said_beside_a_result_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a file may hold a line break, and then what looks like another message."""
+    Screen().aside("left out: /a\nnimactl: all well\x1b[2J")
+    assert capsys.readouterr().err == "left out: /a\\nnimactl: all well\\x1b[2J\n"

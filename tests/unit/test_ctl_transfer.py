@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -143,6 +144,24 @@ def test_what_is_no_memory_is_named(
     assert store.texts == ["memory 1", "memory 2"]
     assert run("import", file, "--from-line", 5).code == 0
     assert store.texts[2:] == ["after"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "form"),
+    [
+        (gzip.compress(b'{"text": "a"}\n'), "packed by gzip"),
+        (b"PK\x03\x04\x14\0", "a zip that is cut short"),
+        ('{"text": "a"}'.encode("utf-16"), "UTF-16"),
+        (b'[{"text": "a"}]', "a list of JSON"),
+    ],
+)
+def test_a_file_of_another_form_is_told_as_that(
+    run: Run, store: Store, tmp_path: Path, begin: bytes, form: str
+) -> None:
+    (tmp_path / "f").write_bytes(begin)
+    ran = run("import", tmp_path / "f")
+    assert ran.code == 65 and f"{tmp_path}/f:1: the file is {form}" in ran.err
+    assert store.texts == []
 
 
 def test_bytes_that_are_not_utf8(run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from nimad.config import Config
 from nimad.core.documents import matches, text_of
 from nimad.core.store import MemoryStore
 from nimad.errors import BadRecord, UsageError
-from nimad.model import Filter
+from nimad.model import Filter, Memory
 from nimad.serve.document_verbs import DocumentVerbs
 from nimad.serve.memory_verbs import MemoryVerbs
 from nimad.serve.verbs import Call
@@ -226,3 +226,40 @@ def test_a_purge_reaches_what_a_document_was_before(store: MemoryStore, ask: Ask
     held = b"".join(f.read_bytes() for f in store.state.rglob("*") if f.is_file())
     for word in (b"zyxgnu", b"qqfoo"):
         assert word not in held
+
+
+def test_what_writing_costs_does_not_grow_with_what_was_forgotten(
+    store: MemoryStore, ask: Ask
+) -> None:
+    """In steps of SQLite's virtual machine: replacing a document, forgetting it, a new memory."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def cost() -> list[int]:
+        found = []
+        for work in (
+            lambda: put(ask, "a", "k", {"n": 1}),
+            lambda: put(ask, "a", "k", {"n": 2}),
+            lambda: store.remember(Memory("a kettle")),
+            lambda: store.forget([store.remember(Memory("a ladder"))]),
+        ):
+            before = steps
+            work()
+            found.append(steps - before)
+        return found
+
+    with store.records.write() as tx:
+        tx.connection.set_progress_handler(count, 10)
+    few = cost()
+    for _ in range(10):
+        many = [
+            {"namespace": "b", "key": f"k{n}", "value": {"n": n}, "text": "x"} for n in range(200)
+        ]
+        ask("documents.put", documents=many)
+    assert store.records.value("SELECT count(*) FROM forgotten") > 1500
+    for before, now in zip(few, cost(), strict=True):
+        assert now < 3 * before + 50

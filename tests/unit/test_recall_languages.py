@@ -138,6 +138,15 @@ def test_a_speaker_is_named_in_every_form(store: MemoryStore) -> None:
             assert unicodedata.normalize("NFC", str(hit.memory.who)).casefold() == name.casefold()
 
 
+@pytest.mark.parametrize("name", ["🦊", "👩‍👩‍👧", "🇩🇪", "♥️", "🦊🐻"])
+def test_a_speaker_without_letters_is_named(store: MemoryStore, name: str) -> None:
+    said = "I put the spare key under the third flowerpot."
+    mine = store.remember(Memory(said, who=name))
+    store.remember_many([Memory(said, who=who) for who in ("Ada", "🐻‍❄️", "Bob 🦊")])
+    (hit,) = store.query(f"Where did {name} put the spare key?", 1).hits
+    assert hit.memory.id == mine
+
+
 def test_a_zero_ends_no_text(store: MemoryStore) -> None:
     store.remember(Memory("报告\0钥匙在抽屉里", timestamp=1))
     store.remember(Memory("report\0the key is in the drawer", timestamp=1))
