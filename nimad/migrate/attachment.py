@@ -203,6 +203,8 @@ def known_source(
         if source.note("sent") == asked.sha256:
             return True
         same_start = source.fingerprint == fingerprint
+        if source.total < FINGERPRINT_ROWS:  # it has grown since
+            same_start |= source.fingerprint == fingerprint_of(graph, source.total)
         if source.path == asked.path:
             return same_start or _overlap(store, graph, source)[0] >= 0.5
         if source.kind != FILES:
@@ -274,11 +276,11 @@ def _is_copy(store: MemoryStore, graph: LegacySource, source: Source, asked: Att
     return True
 
 
-def fingerprint_of(graph: LegacySource) -> str:
-    """What does not change while a store is in use: its first memories."""
+def fingerprint_of(graph: LegacySource, most: int = FINGERPRINT_ROWS) -> str:
+    """What does not change while a store is in use: its first memories, `most` of them."""
     digest = hashlib.sha256()
     mapper = graph.mapper("")
-    for row in graph.nodes(mapper, None, FINGERPRINT_ROWS):
+    for row in graph.nodes(mapper, None, most):
         digest.update(str(row.key).encode())
         if isinstance(row, LegacyNode):
             digest.update(f"|{_time_of(mapper, row.row)}|{row.memory.text}\n".encode())

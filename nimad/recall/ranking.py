@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "meaning", "words")
 
-_FOLLOW_ROWS, _SPARING_ROWS = 200, 64
-"""New memories or changes taken over between two queries, and where somebody asks: 2 and .7 ms."""
+_FOLLOW_ROWS, _SPARING_ROWS = 500, 64
+"""New memories or changes taken over between two queries, and where somebody asks: 5 and .7 ms."""
 
 
 class Recall:

@@ -279,6 +279,26 @@ def test_what_was_forgotten_does_not_come_back(source: Path, here: Opened) -> No
     connection.close()
 
 
+@pytest.mark.parametrize("young", [1, 5, 15, 16, 17])
+@pytest.mark.parametrize("home", ["same", "other"])
+def test_a_store_that_was_young_is_known_when_it_has_grown(
+    here: Opened, tmp_path: Path, young: int, home: str
+) -> None:
+    """A copy beside it made in its first days, or its former place, holds no memory twice."""
+    store, manager = here
+    for place, number in (("same", young), (home, 40)):
+        (tmp_path / place).mkdir(exist_ok=True)
+        path = tmp_path / place / f"{number}.sqlite"
+        stores.create(path)
+        stores.insert(path, "memory_nodes", [stores.node(n) for n in range(1, number + 1)])
+        migrate(manager, path)
+    assert counts(store)[0] == 40
+    stores.create(tmp_path / "third.sqlite")
+    stores.insert(tmp_path / "third.sqlite", "memory_nodes", [stores.node(1, text="another")])
+    migrate(manager, tmp_path / "third.sqlite")
+    assert counts(store)[0] == 41
+
+
 def test_a_moved_store_is_known(source: Path, here: Opened, tmp_path: Path) -> None:
     store, manager = here
     stores.small_store(source)
