@@ -54,6 +54,8 @@ class StateLock:
         with contextlib.ExitStack() as undo:
             self._directory = _open(state, os.O_RDONLY | os.O_DIRECTORY, state)
             undo.callback(os.close, self._directory)
+            if not (state / LOCK).is_symlink():  # a link is not followed
+                _check_file(state / LOCK)
             if writable:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
                 self._file = _open(state / LOCK, flags, state)
@@ -106,6 +108,18 @@ def _open(path: Path, flags: int, state: Path) -> int:
         raise StateUnusable(state=state, detail=f"{path.name}: {error.strerror}") from error
 
 
+def _check_file(path: Path) -> None:
+    """Raises StateUnusable for what is there and no file, or cannot be told: a link to itself."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StateUnusable(state=path.parent, detail=f"{path.name} is no file")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        detail = f"{path.name}: {error.strerror}"
+        raise StateUnusable(state=path.parent, detail=detail) from error
+
+
 def prepare_state(state: Path) -> None:
     """Make the state directory and its parts (mode 0700, durable).
 
@@ -150,8 +164,7 @@ def check_records(state: Path) -> None:
     for ever."""
     records, log_ = state / RECORDS, state / f"{RECORDS}-wal"
     for path in (records, log_, state / f"{RECORDS}-shm", state / f"{RECORDS}-journal"):
-        if path.exists() and not path.is_file():
-            raise StateUnusable(state=state, detail=f"{path.name} is no file")
+        _check_file(path)
     if size_of(records) >= SMALLEST:
         return
     left = [path for part in ("words", "blocks") for path in own_files(state / part, PARTS[part])]

@@ -26,6 +26,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from nimad.errors import (
@@ -136,13 +137,25 @@ def find_unreadable(path: Path) -> DiskFailed | None:
     for file in (path, path.with_name(f"{path.name}-wal")):
         try:
             with disk_errors(f"{file} cannot be read"), file.open("rb", buffering=0) as content:
-                while content.read(1 << 20):
+                while _seek_data(content) and content.read(1 << 20):
                     pass
         except FileNotFoundError:
             pass
         except DiskFailed as error:
             return error
     return None
+
+
+def _seek_data(content: FileIO) -> bool:
+    """Go past a hole, which can be read and may have terabytes; False: nothing else follows."""
+    try:
+        content.seek(content.tell(), os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return False
+        if error.errno != errno.EINVAL:  # a file system that knows no holes
+            raise
+    return True
 
 
 def refusal_beside(path: Path) -> type[NimadError] | None:

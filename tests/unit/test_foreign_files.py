@@ -186,17 +186,44 @@ def test_what_is_no_file_in_the_place_of_a_projections_is_not_fatal(
         assert store.forget([18], purge=True).purged
 
 
+RECORDS = [f"records.sqlite{end}" for end in ("", "-wal", "-shm", "-journal")]
+
+
 @pytest.mark.parametrize("kind", ["a directory", "a pipe", "a socket", "a link to a device"])
-@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("name", [*RECORDS, "nimad.lock"])
 def test_what_is_no_file_in_the_place_of_the_records_is_refused(
-    used: Path, tmp_path: Path, end: str, kind: str
+    used: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
     state = tmp_path / "state"
     shutil.copytree(used, state)
-    path = state / f"records.sqlite{end}"
+    path = state / name
     path.unlink(missing_ok=True)
     IN_PLACE[kind](path)
-    with pytest.raises(StateUnusable, match=re.escape(f"{path.name} is no file")):
+    told = f"{name} is no file" if name in RECORDS or kind[:6] != "a link" else f"{name}: "
+    with pytest.raises(StateUnusable, match=re.escape(told)):
+        MemoryStore.open(state, GRAPH)
+
+
+@pytest.mark.parametrize("name", [*RECORDS, "nimad.lock"])
+def test_a_link_to_itself_is_no_bug(used: Path, tmp_path: Path, name: str) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(used, state)
+    (state / name).unlink(missing_ok=True)
+    (state / name).symlink_to(name)
+    with pytest.raises(StateUnusable, match=re.escape(f"{name}: ")):
+        MemoryStore.open(state, GRAPH)
+
+
+def test_a_hole_of_terabytes_is_told_as_damage_at_once(used: Path, tmp_path: Path) -> None:
+    """Damage is looked for on the whole disk; nothing can keep a hole from being read."""
+    state = tmp_path / "state"
+    shutil.copytree(used, state)
+    (state / "records.sqlite").unlink()
+    with (state / "records.sqlite").open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(1 << 39)
+        file.write(b"x")
+    with pytest.raises(RecordsDamaged):
         MemoryStore.open(state, GRAPH)
 
 
