@@ -7,6 +7,7 @@ keys are refused by name, with the nearest valid one.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from nimad.dataclass import dataclass
 from nimad.errors import ConfigError
 from nimad.keys import KEYS, Key
+from nimad.limits import refuse_twice
 from nimad.patterns import lazy_pattern
 
 __all__ = ["KEYS", "Config", "Key", "default_socket", "default_state", "load"]
@@ -80,19 +82,17 @@ def load(path: Path | None) -> Config:
         raise ConfigError(path=path, detail=f"cannot be read ({error})") from error
     loaded = read_plain(text)
     if loaded is None:
-        import yaml
-
-        try:
-            loaded = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2024-13-45, say
-            detail = f"is not YAML ({' '.join(str(error).split())})"
-            raise ConfigError(path=path, detail=detail) from error
+        loaded = _read_yaml(text, path)
     if loaded is None:
         loaded = {}
     if not isinstance(loaded, dict):
         raise ConfigError(path=path, detail="must hold keys and values")
     values = {name: key.default for name, key in KEYS.items()}
-    values.update(_checked(_flatten(loaded), path))
+    try:
+        given = refuse_twice(list(_flatten(loaded)))
+    except ValueError as error:
+        raise ConfigError(path=path, detail=str(error)) from None
+    values.update(_checked(given, path))
     if values["migration.min_batch"] > values["migration.max_batch"]:
         raise ConfigError(path=path, detail="migration.min_batch is larger than max_batch")
     return Config(values, path)
@@ -113,6 +113,8 @@ def read_plain(text: str) -> dict[str, Any] | None:
             return None
         number, word, path = plain.groups()
         found = int(number) if number else _TRUTH.get(word, word) if word else path
+        if name in (tree[section] or () if indented and section else tree):
+            return None
         if not indented:
             section = "" if value else name
             tree[name] = found
@@ -123,17 +125,36 @@ def read_plain(text: str) -> dict[str, Any] | None:
     return tree
 
 
-def _flatten(tree: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _read_yaml(text: str, path: Path) -> Any:
+    """What YAML reads, which takes the last of two values for one key; here that is an error."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            told = [pair for pair in node.value if not pair[1].tag.endswith(":null")]
+            names = refuse_twice([(str(key.value), None) for key, _ in told])
+            # a section may stand there empty, too: each does in the file of the package
+            empty = [pair for pair in node.value if pair not in told]
+            node.value = told + [pair for pair in empty if str(pair[0].value) not in names]
+            found: dict[Any, Any] = super().construct_mapping(node, deep)
+            return found
+
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2024-13-45, say
+        detail = f"is not YAML ({' '.join(str(error).split())})"
+        raise ConfigError(path=path, detail=detail) from error
+
+
+def _flatten(tree: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         full = f"{prefix}{name}"
         if isinstance(value, dict) and full not in KEYS:
-            flat.update(_flatten(value, full + "."))
+            yield from _flatten(value, full + ".")
         elif value is None and any(key.startswith(full + ".") for key in KEYS):
             continue  # a section whose every line is commented out
         else:
-            flat[full] = value
-    return flat
+            yield full, value
 
 
 def _checked(values: dict[str, Any], path: Path | str) -> dict[str, Any]:

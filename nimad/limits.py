@@ -112,7 +112,7 @@ def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         left = [name for name, _ in pairs]
         for name in made:
             left.remove(name)
-        raise ValueError(f"the key {left[0][:60]!r} appears twice in one object")
+        raise ValueError(f"the key {left[0][:60]!r} appears twice")
     return made
 
 

@@ -39,8 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOK = 0.05
 """Between two looks at the status [seconds]."""
 PER_SECOND = 5
-ALONE = "migration: {max_load: 0, max_pressure: 0}\n"
-NEVER_QUIET = "migration: {max_load: 0, max_pressure: 0, idle_seconds: 0}\n"
+ALONE = ""  # DaemonProcess says so
+NEVER_QUIET = "migration: {idle_seconds: 0}\n"
 AFTERWARDS = 100
 """Questions asked of the idle daemon."""
 STAGES = {"copying": "copied", "encoding": "encoded", "linking": "linked", "verifying": "verified"}

@@ -19,7 +19,7 @@ from tests.threads import PATIENCE
 @pytest.fixture
 def tool(tmp_path: Path) -> Iterator[Tool]:
     # whether other tests keep the machine busy is of no interest here
-    calm = "migration: {idle_seconds: 0, max_pressure: 0, max_load: 0}\n"
+    calm = "migration: {idle_seconds: 0}\n"
     daemon = DaemonProcess(tmp_path, CONFIG + calm, fork=True)
     try:
         yield Tool(daemon.start())

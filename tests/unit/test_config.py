@@ -96,6 +96,32 @@ def test_what_no_reader_of_yaml_takes_is_refused(tmp_path: Path, text: str) -> N
         load(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log_level: info\nlog_level: debug",
+        "recall:\n  results: 5\nrecall:\n  strictness: 0.4",
+        "recall:\n  results: 5\n  results: 6",
+        "recall: {results: 5, results: 6}",
+        "recall.results: 5\nrecall:\n  results: 6",
+        "access:\n  namespaces:\n  - {user: a, user: b, namespaces: [x]}",
+    ],
+)
+def test_a_key_that_comes_twice_is_refused(tmp_path: Path, text: str) -> None:
+    """YAML would take the last one, and a rule of access that stands before it was none."""
+    (path := tmp_path / "nimad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="appears twice"):
+        load(path)
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_a_section_may_stand_there_empty_too(tmp_path: Path, place: str) -> None:
+    text = (ROOT / "config" / "nimad.yaml").read_text()
+    mine = "\nrecall:\n  results: 2\nretention:\n- before=90d and layer=note\n"
+    (path := tmp_path / "nimad.yaml").write_text(mine + text if place == "before" else text + mine)
+    assert load(path)["recall.results"] == 2 and load(path)["retention"]
+
+
 def same(one: object, other: object) -> bool:
     return one == other and repr(one) == repr(other)  # True is no 1
 

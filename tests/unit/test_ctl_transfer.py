@@ -124,7 +124,7 @@ def test_a_refused_line_is_named_and_those_before_it_are_stored(
         ("{", "it is not JSON (Expecting property name"),
         ("[1]", "it is not a JSON object"),
         ('{"text": NaN}', "NaN is not JSON"),
-        ('{"text": "a", "text": "b"}', "the key 'text' appears twice in one object"),
+        ('{"text": "a", "text": "b"}', "the key 'text' appears twice"),
         ('{"text": "\\ud800"}', "a text in it is not Unicode (a lone surrogate)"),
         ('{"text": 1e999}', "a number in it is too large"),
         ("[" * 100_000, "it is nested too deeply"),
