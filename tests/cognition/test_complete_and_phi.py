@@ -155,6 +155,25 @@ def test_phi_of_a_memory_tells_what_it_found(store: MemoryStore, ask: Ask) -> No
             ask("phi", within, id=hidden)
 
 
+def test_what_a_long_value_costs_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 memories with 26,000 words each were read whole for one question."""
+    added: list[str] = []
+    add = episodes._add
+
+    def noted(total: Any, word: str, *rest: Any) -> None:
+        added.append(word)
+        add(total, word, *rest)
+
+    monkeypatch.setattr(episodes, "_add", noted)
+    long = " ".join(f"w{n}" for n in range(26_000))
+    episodes.filler(long, 100, 100, 10)
+    episodes.episode({"WHAT": long, "WHO": "Maya"}, 100, 100, 10)
+    assert len(added) <= episodes.MOST_READ and added[0] == "w0" and added[-1] == "maya"
+    added.clear()
+    episodes.filler("," * 100_000, 100, 100, 10)
+    assert len(added) == 1 and len(added[0]) == episodes.MOST_READ
+
+
 def test_what_is_measured_is_kept_some_at_a_time_and_questions_go_first(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
