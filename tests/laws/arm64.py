@@ -180,7 +180,7 @@ def _text_sums_sizes(a: tuple[int, ...]) -> list[int]:
 def _cut_sizes(a: tuple[int, ...]) -> list[int]:
     count, room, most = a[2], a[5], a[8]
     size = int(np.frombuffer(ctypes.string_at(a[1], count * 8), np.int64).max(initial=0))
-    table = [room, 0, most * 8 + 8, most * 4, 0, a[10] * 4 + 4, 0, 24, 24]
+    table = [room, 0, most * 8 + 8, most * 4, 0, a[10] * 4 + 4, 0, 32, 24]
     return [size, count * 8, 0, 256, *table, ((size + count) // 2 + 1) * 4, count * 8]
 
 

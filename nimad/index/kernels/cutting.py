@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nimad.index.kernels.intrinsics import I32, I64, U8, U32, inline
-from nimad.index.kernels.tokens import TOKEN_END, TOKEN_FACTOR, TOKEN_START
+from nimad.index.kernels.tokens import TOKEN_END, TOKEN_FACTOR
 
 
 @inline
@@ -20,7 +20,7 @@ def _find(
     data: U8, ends: I64, hashes: U32, slots: I32, mask: int, hashed: int, used: int, size: int
 ) -> Any:
     """The slot of the token that stands behind all others, or the free one where it belongs."""
-    slot = hashed & mask
+    slot = (hashed ^ (hashed >> 16)) & mask
     while slots[slot] >= 0:
         token = np.int64(slots[slot])
         first = ends[token]
@@ -35,10 +35,12 @@ def _find(
 
 
 @inline
-def _spell(texts: U8, at: int, last: int, letters: U8, data: U8, used: int, room: int) -> Any:
+def _spell(
+    texts: U8, at: int, last: int, letters: U8, data: U8, used: int, room: int, start: int
+) -> Any:
     """Write the token that begins somewhere behind all others: its length, -1 where there is no
     room, 0 where none begins; and its hash."""
-    size, hashed = np.int64(0), np.int64(TOKEN_START)
+    size, hashed = np.int64(0), np.int64(start)
     while at + size < last:
         sign = np.int64(letters[texts[at + size]])
         if sign == TOKEN_END:
@@ -55,7 +57,8 @@ def _spell(texts: U8, at: int, last: int, letters: U8, data: U8, used: int, room
 def _enter(hashes: U32, slots: I32, mask: int, first: int, known: int) -> None:
     """Put the tokens from a number on into free slots."""
     for token in range(first, known):
-        slot = np.int64(hashes[token]) & mask
+        hashed = np.int64(hashes[token])
+        slot = (hashed ^ (hashed >> 16)) & mask
         while slots[slot] >= 0:
             slot = (slot + 1) & mask
         slots[slot] = np.int32(token)
@@ -81,8 +84,8 @@ def cut(
     """Kernels.cut of texts that lie one behind the other, up to `text_ends`; ends before all are
     cut where the table has no room, `most` tokens of `room` bytes.
 
-    `state` is how many tokens the table has, how many bytes, and how many of them are in slots;
-    `place` the text that is cut, where it is, and how many tokens were found.
+    `state` is that of the table; `place` the text that is cut, where it is, and how many tokens
+    were found.
     """
     known, used = state[0], state[1]
     _enter(hashes, slots, mask, state[2], known)
@@ -91,7 +94,7 @@ def cut(
     while text < count and not full:
         last = text_ends[text]
         while at < last and not full:
-            size, hashed = _spell(texts, at, last, letters, data, used, room)
+            size, hashed = _spell(texts, at, last, letters, data, used, room, state[3])
             full = size < 0
             if size > 0:
                 slot = _find(data, ends, hashes, slots, mask, hashed, used, size)

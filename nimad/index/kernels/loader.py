@@ -31,7 +31,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 10
+ABI = 11
 
 _SOURCES = (
     "contract.py",

@@ -55,7 +55,7 @@ from nimad.index.kernels.scanning import GROUP, LINE, distances, distances32, sc
 from nimad.index.kernels.sign_codes import encode, planes
 from nimad.index.kernels.texts import text_sums
 
-ABI = 10
+ABI = 11
 
 _ROWS_AHEAD = 8
 """Distance at which rows are: 2,000 of 100,000 that no cache has take .07 ms in place of .10 with 3

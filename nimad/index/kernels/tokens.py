@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 
 import numpy as np
 
 TOKEN_END = 32
 """The letter that ends a token."""
-TOKEN_START, TOKEN_FACTOR = 0x811C9DC5, 0x01000193
+TOKEN_FACTOR = 0x01000193
 """Of FNV-1a with 32 bits."""
 _TOKENS, _BYTES = 4096, 1 << 15
 """Room of a new table, a power of two [tokens], [bytes]."""
@@ -20,9 +21,11 @@ class TokenTable:
     Attributes:
         letters: uint8[256], what each byte of a text becomes in a token; TOKEN_END ends one.
         data, ends: uint8[], int64[t + 1]: where each token is written, the first from ends[0] on.
-        hashes: uint32[t], FNV-1a of each token.
-        slots: int32[2**h]: numbers of tokens, from the place on that the hash tells; -1 where none.
-        state: int64[3]: how many tokens there are, how many bytes they have, how many are in slots.
+        hashes: uint32[t], FNV-1a of each token, from a start of its own on.
+        slots: int32[2**h]: numbers of tokens, from the place on that both halves of the hash
+            tell; -1 where none.
+        state: int64[4]: how many tokens there are, how many bytes they have, how many are in slots,
+            and what hashes start from: at random, that no texts can be made for one slot.
     """
 
     def __init__(self, letters: bytes) -> None:
@@ -30,7 +33,7 @@ class TokenTable:
         self.data = np.zeros(_BYTES, np.uint8)
         self.ends, self.hashes = np.zeros(_TOKENS + 1, np.int64), np.zeros(_TOKENS, np.uint32)
         self.slots = np.full(2 * _TOKENS, -1, np.int32)
-        self.state = np.zeros(3, np.int64)
+        self.state = np.array([0, 0, 0, int.from_bytes(os.urandom(4), "little")], np.int64)
         self._numbers: dict[bytes, int] = {}
 
     def __len__(self) -> int:
@@ -62,14 +65,13 @@ class TokenTable:
             while known == len(self.hashes) or end > len(self.data):
                 self.grow()
             self.data[end - len(token) : end] = np.frombuffer(token, np.uint8)
-            self.ends[known + 1], self.hashes[known] = end, _hash_of(token)
+            self.ends[known + 1], self.hashes[known] = end, self._hash_of(token)
             self.state[:2] = known + 1, end
             self._numbers[token] = known
         return self._numbers[token]
 
-
-def _hash_of(token: bytes) -> int:
-    found = TOKEN_START
-    for sign in token:
-        found = (found ^ sign) * TOKEN_FACTOR & 0xFFFFFFFF
-    return found
+    def _hash_of(self, token: bytes) -> int:
+        found = int(self.state[3])
+        for sign in token:
+            found = (found ^ sign) * TOKEN_FACTOR & 0xFFFFFFFF
+        return found
