@@ -135,7 +135,9 @@ def run_import(args: argparse.Namespace, client: Client, screen: Screen) -> int:
     for option in ("name", "agent", "mask", "dry_run", "verify"):
         if getattr(args, option):
             detail = f"--{option.replace('_', '-')} is for what another tool remembers"
-            raise UsageError(detail=f"{detail}; {args.file} looks like memories, one a line.")
+            raise UsageError(
+                detail=f"{detail}; {args.file} looks like none: --from KIND says which."
+            )
     with open_input(args.file) as stream, Progress(screen.progress) as progress:
         client.call("ping")  # so that a daemon that is not there is no half-done import
         work = _Import(args, client, stream, progress)

@@ -55,7 +55,9 @@ def read(path: Path) -> Iterator[Event]:
             if isinstance(value, Rejected):
                 yield value
             else:
-                yield from _item(value, value.get("metadata"), listed(value.get("tags")))
+                tags = value.get("tags")
+                tags = listed(tags) or text(tags).split(",")
+                yield from _item(value, value.get("metadata"), tags)
         return
     yield Part(PART)
     refused: list[Rejected] = []
@@ -88,7 +90,7 @@ def _item(row: dict[str, Any], metadata: Any, tags: list[str]) -> Iterator[Item]
     score = extra.get("importance_score")
     session = extra.pop("conversation_id", None)
     kind = text(row.get("memory_type"))
-    at = moment(row.get("created_at"), extra)
+    at = moment(row.get("created_at") or row.get("created_at_iso"), extra)
     yield Item(
         text(row.get("content_hash")),
         Memory(

@@ -432,6 +432,13 @@ def test_json_exports_of_databases(run: Run, store: Store, tmp_path: Path) -> No
     assert (report := run(exported))["kind"] == "mcp-memory-service" and report["added"] == 2
     exported.write_text(json.dumps({"export_metadata": {"n": 1}, "memories": [told]}))
     assert counts(run(exported))["gone"] == 0
+    # tags as its database has them, and a time that is only told in words
+    odd = {"content": "The pump is red", "content_hash": "h3", "tags": "pump, red,"}
+    odd |= {"created_at_iso": "1971-05-08T00:00:00Z"}
+    exported.write_text(json.dumps({"export_metadata": {"n": 1}, "memories": [odd]}))
+    assert run(exported)["added"] == 1
+    red = store.export()[-1]
+    assert (red["tags"], red["timestamp"]) == (["pump", "red"], "1971-05-08T00:00:00+00:00")
     listed = tmp_path / "all.json"
     one = {
         "id": "m1",
