@@ -160,8 +160,10 @@ class FleetQuery:
     def merge(self, here: Sequence[Hit], there: Sequence[Hit], k: int) -> list[Hit]:
         """The best `k` of both lists, each in its own order, without what says the same again."""
         said = {saying(hit.memory) for hit in here}
-        first = {saying(hit.memory): hit for hit in reversed(there)}
-        there = [hit for hit in there if first[same := saying(hit.memory)] is hit and same not in said]
+        first: dict[tuple[str, str, str], Hit] = {}
+        for hit in there:
+            first.setdefault(saying(hit.memory), hit)
+        there = [hit for same, hit in first.items() if same not in said]
         if not there:
             return list(here[:k])
         try:
