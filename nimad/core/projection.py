@@ -42,6 +42,11 @@ class Problem:
     severity: str = "error"
 
 
+class Ended(Exception):
+    """Somebody waits for `store.maintenance`: a step of idle time that takes seconds ends, changes
+    nothing, and is done later."""
+
+
 class Projection(ABC):
     """One form of what the records hold; every method may be called from any thread.
 

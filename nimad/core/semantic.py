@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from nimad.config import Config
 from nimad.core import embedders, segments
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection
+from nimad.core.projection import Ended, Problem, Projection
 from nimad.core.reencoding import Reencoding
 from nimad.core.unwritten import BULK, UnwrittenVectors
 from nimad.disk.durable import remove_strays, set_aside, size_of
@@ -69,10 +69,6 @@ Ids = NDArray[np.int64]
 Encoded: TypeAlias = tuple[Embedder, Rows | None]
 
 
-class _Ended(Exception):
-    """Somebody waits for what the merge keeps."""
-
-
 class SemanticIndex(Projection):
     """Vectors of one state directory; also what `remember` and queries ask."""
 
@@ -91,7 +87,7 @@ class SemanticIndex(Projection):
         self.unencoded_ids: list[int] = []
         self._unwritten = UnwrittenVectors()
         self._bulk_until = -math.inf
-        self._waiting, self._waiting_lock = 0, threading.Lock()
+        self.awaited, self._waiting_lock = 0, threading.Lock()
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -327,7 +323,7 @@ class SemanticIndex(Projection):
         if due and self.flush():
             return True
         if small := self._to_be_merged(sparing=self.sparing):
-            with contextlib.suppress(_Ended):
+            with contextlib.suppress(Ended):
                 self.merge(small, self._end_for_others)
             return True
         if waits is not None:
@@ -338,16 +334,16 @@ class SemanticIndex(Projection):
     def giving_way(self) -> Iterator[None]:
         """End a merge of idle time, which takes seconds, for who needs `store.maintenance`."""
         with self._waiting_lock:
-            self._waiting += 1
+            self.awaited += 1
         try:
             yield
         finally:
             with self._waiting_lock:
-                self._waiting -= 1
+                self.awaited -= 1
 
     def _end_for_others(self) -> None:
-        if self._waiting:
-            raise _Ended
+        if self.awaited:
+            raise Ended
 
     @property
     def bulk_comes(self) -> bool:

@@ -98,7 +98,7 @@ class MemoryStore:
         self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
         self.words = WordsIndex(
             *(state, records, self.health, self.maintenance, terms, self.recall),
-            self.query_priority.yield_to_queries,
+            *(self.query_priority.yield_to_queries, lambda: self.semantic.awaited),
         )
         first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
         self.projections = [*first, ColumnsCache(self.recall, file)]

@@ -30,7 +30,7 @@ import numpy as np
 
 from nimad import heap
 from nimad.core.health import Health
-from nimad.core.projection import Problem, Projection
+from nimad.core.projection import Ended, Problem, Projection
 from nimad.core.segments import next_name
 from nimad.disk.durable import crash_point, fsync_dir, own_files, remove_strays, set_aside, size_of
 from nimad.disk.mapped import is_waiting, remove_file
@@ -83,11 +83,14 @@ class WordsIndex(Projection):
         terms: TermIndex,
         recall: Recall,
         give_way: Callable[[], object],
+        is_awaited: Callable[[], object],
     ) -> None:
-        """`recall` asks `terms`, and follows the records with it; `give_way` lets it go first."""
+        """`recall` asks `terms`, and follows the records with it; `give_way` lets it go first;
+        `is_awaited` tells whether somebody waits for the lock."""
         self._records, self._health, self._lock = records, health, lock
         self._aside, self._directory = state / "aside", state / "words"
-        self._terms, self._recall, self._give_way = terms, recall, give_way
+        self._terms, self._recall = terms, recall
+        self._give_way, self._is_awaited = give_way, is_awaited
         self._pages: list[Segment] = []
         self._damaged = False
 
@@ -174,11 +177,13 @@ class WordsIndex(Projection):
         least = MOST if self.sparing else min(max(covered // SHARE, LEAST), MOST)
         due = self._terms.waiting >= least
         if due or self._terms.waiting_bytes >= TAIL_BYTES:
-            self._replace([], self._terms.freeze())
+            with suppress(Ended):
+                self._replace([], self._terms.freeze(), self._end_for_others)
             return True
         held = self.sparing and len(sealed) <= HELD
         if not held and len(small := _to_be_merged(sealed)) > 1:
-            self._replace(small, small)
+            with suppress(Ended):
+                self._replace(small, small, self._end_for_others)
             return True
         return drop_former(self._records)
 
@@ -246,18 +251,31 @@ class WordsIndex(Projection):
 
     # --- files ----------------------------------------------------------------------------------
 
-    def _replace(self, old: Sequence[Segment], parts: Sequence[Segment]) -> None:
-        """Make one file of segments: of `old` ones in its place, or behind all others."""
+    def _end_for_others(self) -> None:
+        self._give_way()
+        if self._is_awaited():
+            raise Ended
+
+    def _replace(
+        self,
+        old: Sequence[Segment],
+        parts: Sequence[Segment],
+        give_way: Callable[[], object] | None = None,
+    ) -> None:
+        """Make one file of segments: of `old` ones in its place, or behind all others.  What
+        `give_way` raises, which is called now and then, ends it, and nothing has changed."""
         sealed = list(self._terms.sealed)
         place = sealed.index(old[0]) if old else len(sealed)
-        sealed[place : place + len(old)] = self._write(parts)
+        sealed[place : place + len(old)] = self._write(parts, give_way)
         self._list(sealed)
         crash_point("words.listed")
         self._terms.publish(sealed, parts)
         self._remove_unlisted()
         heap.give_back()
 
-    def _write(self, parts: Sequence[Segment]) -> list[Segment]:
+    def _write(
+        self, parts: Sequence[Segment], give_way: Callable[[], object] | None = None
+    ) -> list[Segment]:
         """A file of what is alive in some segments, not listed yet; none where nothing is."""
         if not parts:
             return []
@@ -265,7 +283,9 @@ class WordsIndex(Projection):
         if not len(alive):
             return []
         name = next_name(PREFIX, [], self._directory)
-        writer.write_file(self._path(name), writer.of_segments(parts, alive, self._give_way))
+        writer.write_file(
+            self._path(name), writer.of_segments(parts, alive, give_way or self._give_way)
+        )
         crash_point("words.written")
         made = Segment.open(self._path(name))
         made.give_back()  # what was read to compare checksums

@@ -160,11 +160,10 @@ class FleetQuery:
     def merge(self, here: Sequence[Hit], there: Sequence[Hit], k: int) -> list[Hit]:
         """The best `k` of both lists, each in its own order, without what says the same again."""
         said = {saying(hit.memory) for hit in here}
-        there = [
-            hit
-            for hit in there
-            if (same := saying(hit.memory)) not in said and not said.add(same)  # type: ignore[func-returns-value]
-        ]
+        first: dict[tuple[str, str, str], Hit] = {}
+        for hit in there:
+            first.setdefault(saying(hit.memory), hit)
+        there = [hit for same, hit in first.items() if same not in said]
         if not there:
             return list(here[:k])
         try:

@@ -450,3 +450,51 @@ def test_a_merge_of_idle_time_ends_for_a_purge_and_is_done_later(
     assert len(store.records.segment_names()) == len(before), "the merge changed nothing"
     maintenance.finish(store)
     assert len(store.records.segment_names()) < len(before)
+
+
+def test_a_merge_of_words_ends_for_a_purge_and_is_done_later(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, _ = here
+    for part in range(4):
+        store.remember_many([Memory(text=f"kettle {part} {n}") for n in range(40)])
+        store.query("kettle")
+        store.words._replace([], store.terms.freeze())
+    before = [segment.name for segment in store.terms.sealed]
+    assert len(before) == 4
+    inside, waits = threading.Event(), threading.Event()
+    give_way, giving_way = store.words._give_way, SemanticIndex.giving_way
+
+    def held() -> None:
+        if not inside.is_set():
+            inside.set()
+            assert waits.wait(PATIENCE)
+        give_way()
+
+    @contextmanager
+    def told(semantic: SemanticIndex) -> Iterator[None]:
+        with giving_way(semantic):
+            waits.set()
+            yield
+
+    monkeypatch.setattr(store.words, "_give_way", held)
+    monkeypatch.setattr(SemanticIndex, "giving_way", told)
+    with Background(in_turn(store)):
+        assert inside.wait(PATIENCE)
+        assert purge_secret(store) == {}
+    left = [segment.name for segment in store.terms.sealed]
+    assert left[1:] == before[1:], "the merge changed nothing"
+    assert not store.words.strays() and not list((store.state / "words").glob("*.tmp"))
+    maintenance.finish(store)
+    assert len(store.terms.sealed) < len(before)
+    assert len(store.query("kettle", 200).hits) == 160
+
+
+def in_turn(store: MemoryStore) -> Callable[[], object]:
+    """A step of the words, with the lock of maintenance held."""
+
+    def step() -> None:
+        with store.maintenance:
+            store.words.follow()
+
+    return step
