@@ -39,6 +39,12 @@ def test_figures_for_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert str(tmp_path) not in json.dumps(found)
 
 
+def test_a_board_that_is_slower_than_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "STEP_SECONDS", 0.0)
+    found = bench.timed("query", lambda: None)
+    assert found["query_count"] == 2 and found["query_p50_ms"] == found["query_p95_ms"]
+
+
 def test_it_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

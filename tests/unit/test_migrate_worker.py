@@ -151,9 +151,9 @@ def test_queries_and_remember_go_on_meanwhile(source: Path, here: Opened) -> Non
 
 def test_upkeep_is_done_when_it_is_quiet(here: Opened) -> None:
     store, manager = here
-    manager.worker.start()
     store.remember_many([Memory(f"note {number}") for number in range(150)])
     assert store.blocks.stats()["hot"] == 150
+    manager.worker.start()
     until(lambda: store.blocks.stats()["hot"] == 0 and store.blocks.stats()["segments"] == 1)
 
 
