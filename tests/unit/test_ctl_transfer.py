@@ -154,6 +154,7 @@ def test_what_is_no_memory_is_named(
         ('{"text": "a"}'.encode("utf-16"), "UTF-16"),
         (b'[{"text": "a"}]', "a list of JSON"),
     ],
+    ids=["gzip", "zip", "UTF-16", "list"],  # what gzip packs tells the time
 )
 def test_a_file_of_another_form_is_told_as_that(
     run: Run, store: Store, tmp_path: Path, begin: bytes, form: str
