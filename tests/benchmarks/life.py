@@ -170,7 +170,9 @@ def _asked(index: BlockIndex, queries: corpus.Floats, work: Callable[[], object]
     """The p95 of single questions, in milliseconds, asked while `work` runs, for 30 s at most."""
     worker, took, began = threading.Thread(target=work), [], time.perf_counter()
     worker.start()
-    while (worker.is_alive() or time.perf_counter() - began < ASK_SECONDS) and _within(began, 30):
+    while not took or (
+        (worker.is_alive() or time.perf_counter() - began < ASK_SECONDS) and _within(began, 30)
+    ):
         for query in queries[:FEW]:
             asked = time.perf_counter()
             index.search(query, K)

@@ -172,7 +172,7 @@ def together(daemon: Any, place: Path) -> dict[str, float]:
     def work(number: int) -> None:
         chance = random.Random(number)
         with daemon.client() as client:
-            while time.perf_counter() < until:
+            while not counts[number] or time.perf_counter() < until:
                 client.call("remember", text=text(chance))
                 counts[number] += 1
 
