@@ -56,6 +56,7 @@ from nimad.errors import FormatCorrupt, FormatTooNew, FormatTooOld
 from nimad.recall.columns import KIND, TABLES, Columns, Packed
 from nimad.recall.narrow import Coded, Ids
 from nimad.recall.subjects import LONG, Subjects, held
+from nimad.store.bounded import size_of
 from nimad.store.records import Records
 
 log = logging.getLogger(__name__)
@@ -234,7 +235,7 @@ def _each_spelling(
     ones at once might not fit in memory, so they come from each memory by itself."""
     given = [] if among is None else [json.dumps(among)]
     of = "" if among is None else " AND id IN (SELECT value FROM json_each(?))"
-    size = "length(CAST(who AS BLOB))"
+    size = size_of("who")
     sql = f"CAST(who AS TEXT) FROM memories WHERE who != ''{of} AND {size}"
 
     records.chosen(f"SELECT min(id), {sql} <= {LONG} GROUP BY who", given, enter)

@@ -41,7 +41,7 @@ class Subjects:
         """The code of a name, given when it is new; NO_SUBJECT for none."""
         if not name or name.isspace():
             return NO_SUBJECT
-        code = self.spelled.get(name if len(name) <= LONG else held(name))
+        code = self.spelled.get(held(name))
         if code is None:
             known = self.find(name)
             code = self.next_code if known is None else known

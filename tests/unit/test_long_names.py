@@ -16,6 +16,7 @@ from nimad.model import EVERYTHING, MAX_KEPT, CutMemory, Filter, Memory
 from nimad.recall.columns_cache import KEEP_ROWS
 from nimad.recall.subjects import LONG, Subjects
 from nimad.store.bounded import get_within, page_within
+from tests.reopened import reopened
 
 NAMES = 200
 """Memories with a long name: 4 MB of names of a kind."""
@@ -30,17 +31,8 @@ def long_name(number: int) -> str:
 @pytest.fixture
 def open_store(tmp_path: Path) -> Iterator[Callable[[], MemoryStore]]:
     """Opens the store, closed before."""
-    made: list[MemoryStore] = []
-
-    def open_at() -> MemoryStore:
-        for store in made:
-            store.close()
-        made[:] = [MemoryStore.open(tmp_path / "state", Config().replace(embedder="hash"))]
-        return made[0]
-
-    yield open_at
-    for store in made:
-        store.close()
+    with reopened(tmp_path / "state", Config().replace(embedder="hash")) as opened:
+        yield opened
 
 
 def fill(store: MemoryStore) -> None:

@@ -426,8 +426,8 @@ def test_a_merge_of_idle_time_ends_for_a_purge_and_is_done_later(
         store.remember_many([Memory(text=f"kettle {part} {n}") for n in range(5)])
         store.semantic.flush()
     before = store.records.segment_names()
-    inside, waits, takes = threading.Event(), threading.Event(), []
-    take, giving_way = MergedRows.take, SemanticIndex.giving_way
+    inside, waits, takes = threading.Event(), told_of_who_waits(monkeypatch), []
+    take = MergedRows.take
 
     def held(rows: MergedRows, picks: NDArray[np.int64]) -> NDArray[np.int8]:
         takes.append(rows)
@@ -436,14 +436,7 @@ def test_a_merge_of_idle_time_ends_for_a_purge_and_is_done_later(
             assert waits.wait(PATIENCE)
         return take(rows, picks)
 
-    @contextmanager
-    def told(semantic: SemanticIndex) -> Iterator[None]:
-        with giving_way(semantic):
-            waits.set()
-            yield
-
     monkeypatch.setattr(MergedRows, "take", held)
-    monkeypatch.setattr(SemanticIndex, "giving_way", told)
     with Background(store.semantic.follow):
         assert inside.wait(PATIENCE)
         assert purge_secret(store) == {}
@@ -462,8 +455,8 @@ def test_a_merge_of_words_ends_for_a_purge_and_is_done_later(
         store.words._replace([], store.terms.freeze())
     before = [segment.name for segment in store.terms.sealed]
     assert len(before) == 4
-    inside, waits = threading.Event(), threading.Event()
-    give_way, giving_way = store.words._give_way, SemanticIndex.giving_way
+    inside, waits = threading.Event(), told_of_who_waits(monkeypatch)
+    give_way = store.words._give_way
 
     def held() -> None:
         if not inside.is_set():
@@ -471,14 +464,7 @@ def test_a_merge_of_words_ends_for_a_purge_and_is_done_later(
             assert waits.wait(PATIENCE)
         give_way()
 
-    @contextmanager
-    def told(semantic: SemanticIndex) -> Iterator[None]:
-        with giving_way(semantic):
-            waits.set()
-            yield
-
     monkeypatch.setattr(store.words, "_give_way", held)
-    monkeypatch.setattr(SemanticIndex, "giving_way", told)
     with Background(in_turn(store)):
         assert inside.wait(PATIENCE)
         assert purge_secret(store) == {}
@@ -488,6 +474,20 @@ def test_a_merge_of_words_ends_for_a_purge_and_is_done_later(
     maintenance.finish(store)
     assert len(store.terms.sealed) < len(before)
     assert len(store.query("kettle", 200).hits) == 160
+
+
+def told_of_who_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once somebody waits for the lock of maintenance."""
+    waits, giving_way = threading.Event(), SemanticIndex.giving_way
+
+    @contextmanager
+    def told(semantic: SemanticIndex) -> Iterator[None]:
+        with giving_way(semantic):
+            waits.set()
+            yield
+
+    monkeypatch.setattr(SemanticIndex, "giving_way", told)
+    return waits
 
 
 def in_turn(store: MemoryStore) -> Callable[[], object]:

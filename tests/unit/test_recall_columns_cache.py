@@ -25,6 +25,7 @@ from nimad.recall.scopes import Scopes
 from nimad.recall.weights import DEFAULT
 from nimad.words.index import TermIndex
 from tests.benchmarks.talk import make_talk
+from tests.reopened import reopened
 from tests.threads import Background
 
 CONFIG = Config().replace(graph__engine="none")
@@ -57,17 +58,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Saved | None]:
 
 @pytest.fixture
 def open_store(tmp_path: Path) -> Iterator[Callable[[], MemoryStore]]:
-    made: list[MemoryStore] = []
-
-    def open_at() -> MemoryStore:
-        for store in made:
-            store.close()
-        made[:] = [MemoryStore.open(tmp_path / "state", CONFIG)]
-        return made[0]
-
-    yield open_at
-    for store in made:
-        store.close()
+    with reopened(tmp_path / "state", CONFIG) as opened:
+        yield opened
 
 
 def fill(store: MemoryStore, first: int, last: int) -> list[int]:
