@@ -110,9 +110,10 @@ test-release: $(STAMP) ## run what `make test` runs on another Debian release, t
 test-vm: $(STAMP) ## the same on a machine of its own with 512 MB, limits and power cuts (as root)
 	@$(BIN)/python packaging/test_vm.py $(TARGET) -- $(PYTEST)
 
-test-pi: $(STAMP) ## the same on an emulated Raspberry Pi 5 with power cuts: QUICK=1 ROUNDS= MEMORY= PAGES=4k|16k (as root)
+test-pi: $(STAMP) ## the same on an emulated Raspberry Pi 5 with power cuts: QUICK=1 ROUNDS= MEMORY= PAGES=4k|16k BEFORE=package (as root)
 	@$(BIN)/python packaging/test_pi.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MEMORY),--memory $(MEMORY)) \
-	  $(if $(PAGES),--pages $(PAGES)) $(if $(MEMORIES),--memories $(MEMORIES)) -- $(PYTEST)
+	  $(if $(PAGES),--pages $(PAGES)) $(if $(MEMORIES),--memories $(MEMORIES)) \
+	  $(if $(BEFORE),--before $(BEFORE)) -- $(PYTEST)
 
 test-card: $(STAMP) ## nimad on cards that lose, tear or reorder writes, fail or lie: ROUNDS= IMAGES= SEED= (as root)
 	@$(BIN)/python packaging/test_card.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(IMAGES),--images $(IMAGES)) \

@@ -1,13 +1,14 @@
 """`make test-pi`: nimad on a look-alike of a Raspberry Pi 5, from the installation to power cuts.
 
     python packaging/test_pi.py [--quick | --prepare] [--memory MB] [--pages 16k|4k] [--rounds N]
-        [--memories N] [-- options of pytest]
+        [--memories N] [--before PACKAGE] [-- options of pytest]
 
 Debian trixie for arm64 with a kernel of 16 KiB pages on emulated Cortex-A76 cores, without
 acceleration: it runs anywhere, ten times slower than the board.  Times are upper bounds, to be
 compared with each other only; memory, bytes and counts are exact.  The machine without nimad is
 kept in ~/.cache/nimad/rig (made once, some minutes).  Prints a table, and writes it to
-build/board.json.  Needs root.
+build/board.json.  With --before an earlier package and this one are measured side by side, and
+nothing else is done.  Needs root.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("--pages", choices=KERNELS, default="16k", help="pages of its kernel")
     parser.add_argument("--rounds", type=int, default=4, help="power cuts of each kind")
     parser.add_argument("--memories", type=int, default=10_000, help="size of the legacy store")
+    parser.add_argument("--before", type=Path, help="an earlier package, to be compared with")
     parser.add_argument("--quick", action="store_true", help="one power cut of each kind, no more")
     parser.add_argument("--prepare", action="store_true", help="only make the machine")
     parser.add_argument("pytest", nargs="*", help="options for pytest")
@@ -84,7 +86,11 @@ def main() -> int:
     if options.quick:
         settings |= {"NIMAD_PI_ROUNDS": "1", "NIMAD_PI_MEMORIES": "300", "NIMAD_PI_REST": "10"}
         options.pytest += ["-k", QUICK]
-    command = [sys.executable, "-m", "pytest", "-vv", "-s", "-x", "tests/system/board"]
+    tests = "tests/system/board"
+    if options.before:
+        settings["NIMAD_PI_BEFORE"] = str(options.before.resolve(strict=True))
+        tests += "/test_versions.py"
+    command = [sys.executable, "-m", "pytest", "-vv", "-s", "-x", tests]
     return subprocess.run(
         [*command, *options.pytest], cwd=ROOT, env={**os.environ, **settings}
     ).returncode

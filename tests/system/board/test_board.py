@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.board.conftest import GUEST, MEMORIES, REST, ROUNDS, Ask, Guest
+from tests.system.board.conftest import GUEST, MEMORIES, REST, ROUNDS, Ask, Guest, ready
 from tests.system.machine.conftest import wait_until_done
 from tests.system.machine.emulated import Emulated
 
@@ -28,22 +28,6 @@ TELLS = (
 )
 """Commands that tell why the card cannot be made writable: what the kernel says, what is held."""
 Report = dict[str, Any]
-
-
-def ready(board: Emulated, seconds: float = 900.0) -> float:
-    """Wait until nimad serves; the time from its process to that [seconds]."""
-    deadline = time.monotonic() + seconds
-    while board.run("systemctl is-active nimad", check=False).strip() != "active":
-        assert time.monotonic() < deadline, board.run("journalctl -u nimad --no-pager | tail -20")
-        time.sleep(1)
-    shown = board.run(
-        "systemctl show nimad -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic"
-    )
-    times = dict(line.split("=") for line in shown.split())
-    began, active = (
-        int(times[f"{name}TimestampMonotonic"]) for name in ("ExecMainStart", "ActiveEnter")
-    )
-    return round((active - began) / 1e6, 1)
 
 
 def acknowledged(board: Emulated) -> tuple[dict[int, int], set[int], set[int], list[str]]:
