@@ -26,6 +26,7 @@ LEVELS = {
     "errors": 0,
     "dataclass": 0.01,
     "closing": 0.05,
+    "module_bundle": 1.02,
     "signals": 0.05,
     "limits": 0.05,
     "helper_line": 0.055,

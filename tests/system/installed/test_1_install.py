@@ -79,6 +79,12 @@ def test_its_byte_code_is_made_at_installation(machine: Machine) -> None:
     assert int(compiled) == int(sources) > 200
 
 
+def test_its_start_reads_the_modules_of_one_file(machine: Machine) -> None:
+    opened = machine.run("ls -l /proc/$(systemctl show -P MainPID nimad)/fd").stdout
+    assert "/usr/lib/nimad/nimad.modules" in opened, opened
+    machine.run("test -r /usr/lib/nimad/nimactl.modules")
+
+
 def test_the_search_runs_on_compiled_kernels(machine: Machine) -> None:
     status = json.loads(machine.run("nimactl --json status").stdout)
     assert status["blocks"]["kernels"].startswith(("x86-64-", "cortex-"))
