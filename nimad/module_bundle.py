@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-HEAD = 8
-"""Size of the number that says how long the table is [bytes]."""
+MAGIC = b"nimadmod"
+HEAD = 16
+"""Size of MAGIC and of the number that says how long the table is [bytes]."""
 
 
 def key() -> str:
@@ -47,12 +48,15 @@ class Bundle:
     def __init__(self, path: str) -> None:
         """Raises OSError, and ValueError for one of another Python or a file that is no bundle."""
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        length = int.from_bytes(os.pread(self._file, HEAD, 0), "little")
-        made_for, self._places = marshal.loads(os.pread(self._file, length, HEAD))
-        self._start = HEAD + length
+        head = os.pread(self._file, HEAD, 0)
+        made_for = ""
+        if head.startswith(MAGIC):
+            self._start = HEAD + int.from_bytes(head[len(MAGIC) :], "little")
+            table = os.pread(self._file, self._start - HEAD, HEAD)
+            made_for, self._places = marshal.loads(table)
         if made_for != key():
             os.close(self._file)
-            raise ValueError(f"{path} was made for {made_for}")
+            raise ValueError(f"{path} was made for {made_for or 'nothing known'}")
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if (found := self._places.get(name)) is None:
@@ -102,5 +106,6 @@ def write_bundle(path: str, names: Sequence[str]) -> None:
 
     from nimad.disk.durable import write_durable
 
-    write_durable(Path(path), (len(table).to_bytes(HEAD, "little"), table, body))
+    length = len(table).to_bytes(HEAD - len(MAGIC), "little")
+    write_durable(Path(path), (MAGIC, length, table, body))
     Path(path).chmod(0o644)

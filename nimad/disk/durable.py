@@ -125,13 +125,15 @@ def write_durable(path: Path, chunks: Iterable[Buffer], crash: str = "durable") 
     return written
 
 
-def own_files(directory: Path, form: str) -> list[Path]:
-    """The ordinary files in `directory` whose whole name is of a form (a regular expression), by
-    name.  Anything else there is not nimad's, links and directories included."""
+def own_files(directory: Path, form: str, suffix: str = "") -> list[Path]:
+    """The ordinary files in `directory` whose whole name is of a form (a regular expression) before
+    `suffix`, by name.  Anything else there is not nimad's, links and directories included."""
     return sorted(
         directory / entry.name
         for entry in os.scandir(directory)
-        if re.fullmatch(form, entry.name) and entry.is_file(follow_symlinks=False)
+        if entry.name.endswith(suffix)
+        and re.fullmatch(form, entry.name.removesuffix(suffix))
+        and entry.is_file(follow_symlinks=False)
     )
 
 
@@ -139,7 +141,7 @@ def sweep_temporary(directory: Path, form: str = ".*") -> list[str]:
     """Remove the temporary files that a crash left in `directory` of files whose name is of a form;
     return their names, sorted.  To be called before anything writes there: a write under way looks
     just like a leftover."""
-    leftovers = own_files(directory, f"({form}){re.escape(TEMPORARY)}")
+    leftovers = own_files(directory, form, TEMPORARY)
     for path in leftovers:
         path.unlink()
     if leftovers:

@@ -76,7 +76,7 @@ class GraphFiles:
 
     def all(self) -> list[Path]:
         """Every file of the serving graph: what is set aside when it is damaged."""
-        return sorted(self.directory.glob(f"{self.main.name}*"))
+        return self._beginning(self.main.name)
 
     def check_room(self, needed: int) -> None:
         """Raise DiskFull unless `needed` bytes and a reserve are free."""
@@ -96,12 +96,17 @@ class GraphFiles:
                 self._finish_swap()
         serving = self.all() if self.seal() is not None else []
         for engine in ENGINES:
-            for path in (*self.directory.glob(f"{engine}.db*"), *self._making(engine)):
+            for path in (*self._beginning(f"{engine}.db"), *self._making(engine)):
                 if path not in serving:
                     _remove(path)
 
     def _making(self, engine: str) -> list[Path]:
-        return sorted(self.directory.glob(f"{engine}-new.db*"))
+        return self._beginning(f"{engine}-new.db")
+
+    def _beginning(self, name: str) -> list[Path]:
+        """What is there whose name begins so."""
+        found = os.listdir(self.directory) if self.directory.is_dir() else []
+        return sorted(self.directory / each for each in found if each.startswith(name))
 
     def sweep_new(self) -> None:
         """Remove a graph in the making."""
@@ -111,7 +116,7 @@ class GraphFiles:
     def drop(self) -> None:
         """Remove everything, of every engine."""
         for engine in ENGINES:
-            for path in (*self.directory.glob(f"{engine}.db*"), *self._making(engine)):
+            for path in (*self._beginning(f"{engine}.db"), *self._making(engine)):
                 _remove(path)
         if self.directory.exists():
             fsync_dir(self.directory)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from nimad.background.idle_conditions import GATED_SECONDS
+from nimad.config import Config
 from nimad.dataclass import dataclass
 from nimad.probe import cgroup, memory, pressure
 from nimad.probe.board import board as this_board
@@ -63,6 +65,17 @@ class Surroundings:
     def pressure(self) -> float | None:
         """How much of the time tasks waited for memory [0, 1]; None when looked at just now."""
         return self._stalls.share()
+
+
+def bounds(config: Config, gated: bool) -> Bounds:
+    """What the configuration lets a batch be; a `gated` one has less time: requests wait for it."""
+    seconds = config["migration.batch_seconds"]
+    return Bounds(
+        least=min(config["migration.min_batch"], 16) if gated else config["migration.min_batch"],
+        most=config["migration.max_batch"],
+        seconds=min(seconds, GATED_SECONDS) if gated else seconds,
+        reserve_bytes=config["migration.reserve_mb"] << 20,
+    )
 
 
 class Batcher:

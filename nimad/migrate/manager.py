@@ -123,11 +123,11 @@ class MigrationManager:
         wanted = sources.all_sources(records) if name is None else [sources.by_name(records, name)]
         if not wanted:
             return []
-        from nimad.migrate import report
+        from nimad.migrate.source_status import status_of
 
         run = self._pipeline.run
         runs = {} if run is None else {run.source_id: run}
-        return [report.status_of(self._store, each, runs.get(each.id)) for each in wanted]
+        return [status_of(self._store, each, runs.get(each.id)) for each in wanted]
 
     def pause(self, names: Sequence[str] | None = None) -> list[str]:
         """Stop working on these (None: all that are under way); the names that are paused now."""

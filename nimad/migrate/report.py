@@ -1,4 +1,4 @@
-"""What people are told of a source: before (the dry run's report) and meanwhile (the status)."""
+"""What people are told of a source before it is taken over: the dry run's report."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from nimad.dense.training import RATIO
 from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
 from nimad.legacy.source import LegacyNode, LegacySource, Totals
-from nimad.migrate.batcher import Batcher
-from nimad.migrate.run import WEIGHTS, Run, bounds
+from nimad.migrate.batcher import Batcher, bounds
+from nimad.migrate.run import WEIGHTS
 from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.model import Stage
 from nimad.probe import memory
-from nimad.store import sources
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.sources import Source
@@ -43,13 +42,6 @@ TURN_BYTES = 150
 took 112 and 143 (`nimactl status` before and after)."""
 NOTES = 50
 """Notes and refused files told of a source."""
-SHOWN = 20
-"""Rows of the quarantine in a status."""
-TOLD = (
-    *("name", "kind", "path", "strategy", "state", "stage", "error", "started", "finished"),
-    *("total", "converted", "total_dense", "linked", "relations", "turns"),
-)
-"""What the status shows of a source as it is."""
 COUNTED = ("turns", "unreadable", "dangling", "text_bytes", "vectors", "dimension")
 """What the report shows of a survey as it is."""
 
@@ -156,33 +148,3 @@ def spread(graph: LegacySource, totals: Totals, wanted: int) -> list[LegacyNode]
         page = graph.nodes(mapper, after, -(-wanted // SAMPLE_PLACES))
         found.update((row.key, row) for row in page if isinstance(row, LegacyNode))
     return list(found.values())
-
-
-# --- the status ---------------------------------------------------------------------------------
-
-
-def status_of(store: MemoryStore, source: Source, run: Run | None) -> dict[str, Any]:
-    """One source as docs/protocol.md, migrate.status, has it; `run` when it is under work."""
-    progress = run.progress if run is not None and source.is_due else None
-    verified = source.verified
-    if progress is not None and source.stage == Stage.LINKED:
-        verified = progress.done(source, Stage.VERIFIED)
-    ended = source.stage in (Stage.VERIFIED, Stage.ROLLED_BACK)
-    eta = None if progress is None else progress.eta(source)
-    limits = bounds(store.config, gated=not source.at_once)
-    batcher = Batcher(limits, source.batch_size) if run is None else run.batcher
-    return {
-        **{name: getattr(source, name) for name in TOLD},
-        "copied": min(source.copied, source.total),
-        "encoded": min(source.encoded, source.total),
-        "verified": verified,
-        "quarantined": sources.count_quarantined(store.records, source.id),
-        **sources.count_notes(store.records, source.id),
-        "batch_size": batcher.size,
-        "batch_reason": batcher.reason,
-        "now": bool(source.note("now")),
-        "eta_seconds": 0 if ended else eta and round(eta, 1),
-        "followed": source.follow or None,
-        "rows_per_second": round(progress.rows_per_second(source), 1) if progress else 0.0,
-        "quarantine": sources.quarantine_rows(store.records, source.id, SHOWN),
-    }

@@ -13,9 +13,7 @@ from dataclasses import field
 from datetime import tzinfo
 
 from nimad import heap
-from nimad.background.idle_conditions import GATED_SECONDS
 from nimad.closing import Closing
-from nimad.config import Config
 from nimad.core.store import MemoryStore
 from nimad.dataclass import dataclass
 from nimad.legacy.snapshot_kinds import open_snapshot
@@ -23,7 +21,7 @@ from nimad.legacy.source import LegacySource
 from nimad.legacy.sqlite import LegacyGraph, Overlay
 from nimad.legacy.values import FIRST_ID
 from nimad.migrate import snapshots
-from nimad.migrate.batcher import Batcher, Bounds
+from nimad.migrate.batcher import Batcher, bounds
 from nimad.migrate.log import MigrationLog, progress_line
 from nimad.model import COUNTED_STAGES, Stage
 from nimad.store import source_delta, sources
@@ -35,17 +33,6 @@ WEIGHTS = dict(zip(COUNTED_STAGES, (0.25, 0.35, 0.15, 0.25), strict=True))
 """Share of the time that each stage takes."""
 DENSE = 0.8
 """Of the time of encoding, what converting takes where a source has hypervectors."""
-
-
-def bounds(config: Config, gated: bool) -> Bounds:
-    """What the configuration lets a batch be; a `gated` one has less time: requests wait for it."""
-    seconds = config["migration.batch_seconds"]
-    return Bounds(
-        least=min(config["migration.min_batch"], 16) if gated else config["migration.min_batch"],
-        most=config["migration.max_batch"],
-        seconds=min(seconds, GATED_SECONDS) if gated else seconds,
-        reserve_bytes=config["migration.reserve_mb"] << 20,
-    )
 
 
 def zone_of(source: Source) -> tzinfo:

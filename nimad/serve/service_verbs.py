@@ -10,8 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 from nimad import __version__, checks
-from nimad.backup.writing import write_backup
-from nimad.check import check
 from nimad.core import maintenance, status
 from nimad.core.fleet import Fleet
 from nimad.core.store import MemoryStore
@@ -88,6 +86,8 @@ class ServiceVerbs:
     def doctor(self, call: Call) -> dict[str, Any]:
         """Every invariant, walked."""
         began = time.perf_counter()
+        from nimad.check import check  # as below: what few ask for is imported when it is asked
+
         problems = check(self._store)
         segments = self._store.blocks.stats()["segments"]
         checked = {"segments": segments}
@@ -107,6 +107,8 @@ class ServiceVerbs:
 
     def backup(self, call: Call) -> dict[str, Any]:
         """Write all that cannot be made anew into the client's file."""
+        from nimad.backup.writing import write_backup
+
         return write_backup(self._store, call.fds[0], call.params["path"])
 
     def forget_backups(self, call: Call) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from nimad.dataclass import dataclass
 from nimad.disk.failures import translated
@@ -59,6 +58,8 @@ def take_over(path: Path) -> ForeignRecords:
     with path.open("r+b") as file:  # https://www.sqlite.org/fileformat.html, offsets 18 and 19
         file.seek(18)
         file.write(b"\x01\x01")
+    from urllib.parse import quote  # no start needs it, and it takes long to import
+
     uri = f"file:{quote(str(path))}?mode=rw"
     with translated(path), closing(sqlite3.connect(uri, uri=True)) as connection:
         for limit, value in (
