@@ -13,6 +13,35 @@ LATEST_SECONDS = 60.0
 """Longest time that maintenance waits for an idle machine [seconds]."""
 
 
+class MissingWordsJob:
+    """Words that are out of service come before migrations: what a migration that was cut short had
+    copied would not be found by words until all of it has its meaning, too."""
+
+    name = "missing words"
+
+    def __init__(self, store: MemoryStore, worker: Worker) -> None:
+        self._store, self._worker = store, worker
+        self._since: float | None = None
+
+    def next_step(self) -> Step | None:
+        """Some more memories, when the machine is idle or they have waited long enough."""
+        store = self._store
+        if store.health.reason("words") is None or store.setbacks.remaining("words"):
+            self._since = None
+            return None
+        if self._since is None:
+            self._since = self._worker.clock()
+        busy = self._worker.idle.closed_for()
+        left = self._since + LATEST_SECONDS - self._worker.clock()
+        return Step(self._step, max(0.0, min(busy, left)), yielding=busy <= 0)
+
+    def _step(self) -> None:
+        maintenance.step(self._store, only="words")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class MaintenanceJob:
     """Learns of changes from `store.on_change`.
 

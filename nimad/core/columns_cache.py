@@ -7,10 +7,12 @@ service.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from nimad.core.projection import Problem, Projection
 from nimad.disk.durable import size_of
+from nimad.errors import NimadError
 from nimad.recall.ranking import Recall
 from nimad.store.forgotten import PurgeNote
 
@@ -32,6 +34,11 @@ class ColumnsCache(Projection):
         """Write the file when much has changed since; not while more comes, for it would be due
         again at once, and costs a look at every memory."""
         return not self.sparing and self._recall.keep()
+
+    def close(self) -> None:
+        """Write it for the next start, where idle time would have."""
+        with suppress(NimadError, OSError):  # a full or failing disk must not keep it from stopping
+            self._recall.keep()
 
     def rebuild(self) -> None:
         """Nothing to be made on request: it only saves a start some time."""

@@ -37,10 +37,11 @@ FREE_PAGES = 64
 """Free pages of the records from which they are given back to the file system [pages of 4 KiB]."""
 
 
-def step(store: MemoryStore, *, sparing: bool = False) -> bool:
+def step(store: MemoryStore, *, sparing: bool = False, only: str | None = None) -> bool:
     """Do the most urgent piece; False when nothing can be done now.  Never raises.
 
-    With `sparing`, what is large and can wait is left for idle time (`Projection.sparing`).
+    With `sparing`, what is large and can wait is left for idle time (`Projection.sparing`); `only`
+    names the one that is looked at.
     `store.setbacks.due_in()` tells when something that failed is to be tried again.
     """
     for projection in store.projections:
@@ -56,7 +57,7 @@ def step(store: MemoryStore, *, sparing: bool = False) -> bool:
         ("records", store.integrity.follow),
     ]
     for name, work in pieces:
-        if store.setbacks.remaining(name):
+        if store.setbacks.remaining(name) or only not in (None, name):
             continue
         try:
             with store.maintenance:

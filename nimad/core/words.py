@@ -173,10 +173,7 @@ class WordsIndex(Projection):
         if behind and self._recall.follow(STEP_SECONDS):
             return True
         sealed = self._terms.sealed
-        covered = sum(segment.documents for segment in sealed)
-        least = MOST if self.sparing else min(max(covered // SHARE, LEAST), MOST)
-        due = self._terms.waiting >= least
-        if due or self._terms.waiting_bytes >= TAIL_BYTES:
+        if self._is_due():
             with suppress(Ended):
                 self._replace([], self._terms.freeze(), self._end_for_others)
             return True
@@ -186,6 +183,21 @@ class WordsIndex(Projection):
                 self._replace(small, small, self._end_for_others)
             return True
         return drop_former(self._records)
+
+    def _is_due(self) -> bool:
+        """Whether enough memories wait for a file."""
+        covered = sum(segment.documents for segment in self._terms.sealed)
+        least = MOST if self.sparing else min(max(covered // SHARE, LEAST), MOST)
+        return self._terms.waiting >= least or self._terms.waiting_bytes >= TAIL_BYTES
+
+    def close(self) -> None:
+        """Write what idle time would have written, for the next start would read it again, or have
+        no words at all where it is more than TAIL."""
+        self.sparing = False
+        if self._terms.complete and not self._damaged and self._records.refusal is None:
+            with suppress(NimadError, OSError):
+                if self._is_due():
+                    self._replace([], self._terms.freeze())
 
     def _retire_damaged(self) -> None:
         """Set what is damaged aside; where no file is, none of them can be trusted."""

@@ -105,7 +105,7 @@ class GraphFiles:
 
     def _beginning(self, name: str) -> list[Path]:
         """What is there whose name begins so."""
-        found = os.listdir(self.directory) if self.directory.is_dir() else []
+        found = os.listdir(self.directory) if self.directory.is_dir() else []  # noqa: PTH208
         return sorted(self.directory / each for each in found if each.startswith(name))
 
     def sweep_new(self) -> None:

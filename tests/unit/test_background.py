@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob
+from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob, MissingWordsJob
 from nimad.background.worker import Step, Worker
 from nimad.config import Config
 from nimad.core import maintenance, semantic, words
@@ -181,7 +181,7 @@ class Steps:
         return outcome
 
 
-def ready(job: MaintenanceJob) -> Callable[[], object] | None:
+def ready(job: MaintenanceJob | MissingWordsJob) -> Callable[[], object] | None:
     """What the worker would run now."""
     step = job.next_step()
     return step.run if step is not None and step.wait <= 0 else None
@@ -206,6 +206,29 @@ def test_failed_maintenance_is_tried_again_later_and_after_a_change(
     assert follow.calls == 5 and job.next_step() is None, "nothing is left, nobody wakes up"
     store.on_change()
     assert ready(job)
+
+
+def test_words_that_are_missing_come_before_migrations(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else does; a busy machine delays them for a minute at most."""
+    monkeypatch.setattr(words, "FILLED", 20)
+    store.remember_many([Memory(f"the heron number {number}") for number in range(100)])
+    clock = Clock()
+    worker = Worker(lambda: store.config, clock)
+    job = MissingWordsJob(store, worker)
+    assert job.next_step() is None
+    store.health.fail("words", words.RENEWED)
+    store.recall.words_changed([], complete=False)
+    assert store.query("heron", mode="words").hits == []
+    store.config = store.config.replace(migration__idle_seconds=3600.0)
+    worker.touch()
+    assert (step := job.next_step()) and step.wait == LATEST_SECONDS
+    clock.now += LATEST_SECONDS
+    monkeypatch.setattr(store.semantic, "follow", pytest.fail)
+    while run := ready(job):
+        run()
+    assert job.next_step() is None and len(store.query("heron", mode="words").hits) == 10
 
 
 def test_a_busy_machine_delays_maintenance_for_a_minute_at_most(store: MemoryStore) -> None:

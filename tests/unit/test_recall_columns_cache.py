@@ -156,6 +156,7 @@ def test_a_save_under_way_does_not_bring_the_file_back(
     assert store.recall.keep()
     purges[0].finish()
     assert not (tmp_path / "state" / FILE).exists()
+    monkeypatch.undo()
 
 
 def test_a_file_behind_the_change_log_counts(

@@ -264,6 +264,21 @@ def test_a_file_is_written_in_portions_between_which_questions_go_first(
     assert store.words.check() == []
 
 
+@pytest.mark.parametrize("count", [10, 600])
+def test_a_stop_writes_what_the_next_start_would_read(tmp_path: Path, count: int) -> None:
+    """As idle time would have: words and columns of many memories, not of a few."""
+    state = tmp_path / "state"
+    store = MemoryStore.open(state, CONFIG)
+    store.remember_many([Memory(f"the heron number {n} stands in the brook") for n in range(count)])
+    assert len(store.query("heron").hits) == 10 and not list((state / "words").iterdir())
+    store.close()
+    again = MemoryStore.open(state, CONFIG)
+    assert again.terms.waiting == (count if count < core_words.LEAST else 0)
+    assert len(list((state / "words").iterdir())) == (count >= core_words.LEAST)
+    assert len(again.query("heron").hits) == 10
+    again.close()
+
+
 def test_a_tail_that_takes_much_is_written_before_more_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
