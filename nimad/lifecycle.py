@@ -181,11 +181,14 @@ class Daemon:
         """What nobody needs to wait for: the first question, should it come sooner, does the first
         part itself."""
         try:
+            self._store.semantic.settle()
             self._store.recall.warm_up()
         except NimadError as error:  # as each question will be told
             log.error("%s", error.sentences)
         try:
             if self._store.records.refusal is None:
+                # without an idle minute each start would have more to encode
+                self._store.semantic.seal_bulk()
                 auto_migrate(self._store, self._migrations)
         except NimadError as error:
             log.error("%s", error.sentences)

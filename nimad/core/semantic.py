@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from nimad.config import Config
 from nimad.core import embedders, segments
 from nimad.core.health import Health
+from nimad.core.left_vectors import LeftVectors
 from nimad.core.projection import Ended, Problem, Projection
 from nimad.core.reencoding import Reencoding
 from nimad.core.unwritten import BULK, UnwrittenVectors
@@ -85,6 +86,7 @@ class SemanticIndex(Projection):
         self._records, self._health, self._lock = records, health, lock
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
+        self._left = LeftVectors(records)
         self._unwritten = UnwrittenVectors()
         self._bulk_until = -math.inf
         self.awaited, self._waiting_lock = 0, threading.Lock()
@@ -143,14 +145,16 @@ class SemanticIndex(Projection):
         if self._records.meta("embedder") != signature(embedder):
             return
         missing = self.missing_vectors(every, mend=True)
-        if missing and embedder.quick and len(missing) <= 2 * BULK_ROWS:
-            with contextlib.suppress(Degraded, DiskFull, DiskFailed):
-                self.add(*segments.encode_memories(self._records, embedder, missing))
-                missing = []
-                if self._many_hot:  # without an idle minute, each start would have more to encode
-                    self.flush()
+        self._left.leave(missing if embedder.quick and len(missing) <= 2 * BULK_ROWS else [])
         if not self.due:
             self.unencoded_ids = missing
+
+    def settle(self) -> None:
+        """Encode what the start left, if nobody did yet."""
+        self._left.make(self.embedder, self.add, self._encoded)
+
+    def _encoded(self, done: set[int]) -> None:
+        self.unencoded_ids = [i for i in self.unencoded_ids if i not in done]
 
     def missing_vectors(self, every: Ids | None = None, *, mend: bool = False) -> list[int]:
         """Ids without a vector: not in the index, and not waiting behind a source's cursor.  With
@@ -248,10 +252,9 @@ class SemanticIndex(Projection):
     def seal_bulk(self) -> None:
         """Seal the hot rows once they are many; while other maintenance runs, only when they take
         too much memory.  For who has stored a bulk, and holds no lock."""
-        stats = self.index.stats()
-        if stats["hot"] >= BULK_ROWS and self._lock.acquire(
-            blocking=stats["hot"] * self.index.dims >= WAITING_BYTES
-        ):
+        hot = self.index.stats()["hot"]
+        large = hot * self.index.dims >= WAITING_BYTES
+        if hot >= BULK_ROWS and self._lock.acquire(blocking=large):
             try:
                 self.flush()
             finally:
@@ -267,6 +270,7 @@ class SemanticIndex(Projection):
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
         with self._lock:
+            self.settle()
             bulk = self._unwritten.bulk
             ids, rows = self.index.hot_rows()
             if len(ids):
@@ -287,12 +291,9 @@ class SemanticIndex(Projection):
 
     # --- idle time ------------------------------------------------------------------------------
 
-    @property
-    def _many_hot(self) -> bool:
-        return bool(self.index.stats()["hot"] >= self._config["blocks.flush_rows"])
-
     def follow(self) -> bool:
         """Mend what is damaged, encode what has no vector, seal hot vectors, merge segments."""
+        self.settle()
         if self._damaged:
             self._retire_damaged()
             return True
@@ -317,7 +318,8 @@ class SemanticIndex(Projection):
                 log.info("the blocks are whole again")
         except (Degraded, DiskFull, DiskFailed) as error:
             waits = error  # what is there already is tidied up nevertheless
-        due = self._many_hot or self._unwritten.due
+        many = self.index.stats()["hot"] >= self._config["blocks.flush_rows"]
+        due = many or self._unwritten.due
         if self.sparing:  # whoever brings a bulk seals it
             due = self.index.stats()["hot"] >= max(self._config["blocks.flush_rows"], BULK_ROWS)
         if due and self.flush():
@@ -373,9 +375,8 @@ class SemanticIndex(Projection):
                     self.add_hot(numbers, rows)
                 else:
                     self.seal(numbers, rows)
-            done = set(ids)
             with self._records.exclusive():
-                self.unencoded_ids = [i for i in self.unencoded_ids if i not in done]
+                self._encoded(set(ids))
             return bool(self.unencoded_ids)
 
     def add_hot(
@@ -429,6 +430,7 @@ class SemanticIndex(Projection):
         Goes on where an earlier one for the same embedder stopped; others may work between the
         steps.  Raises Degraded while the embedder is away, DiskFull.
         """
+        self.settle()
         with self._lock:
             if not self.due:
                 self.reencoding = None
@@ -439,6 +441,7 @@ class SemanticIndex(Projection):
 
     def scrub(self, note: PurgeNote) -> None:
         """Rewrite the segments that held the vectors, those of an index under way, too."""
+        self.settle()
         if self._damaged:  # one may hold them, and what was set aside is deleted after this step
             self._retire_damaged()
         ids = np.array(sorted(note.ids), np.int64)
@@ -448,6 +451,7 @@ class SemanticIndex(Projection):
 
     def check(self) -> list[Problem]:
         """Checksums of all segments; every memory has one vector, every vector a memory."""
+        self.settle()
         damaged = self.index.verify()
         self._note_damage(damaged)  # for `follow`, which sets it aside: a check writes nothing
         fix = f"nothing: it is set aside and made anew in idle time (or now: {FIX})"

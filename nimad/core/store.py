@@ -196,7 +196,8 @@ class MemoryStore:
 
     @property
     def blocks(self) -> BlockIndex:
-        """The index of vectors that serves now."""
+        """The index of vectors that serves now, with those that the start left."""
+        self.semantic.settle()
         return self.semantic.index
 
     @property
@@ -319,6 +320,8 @@ class MemoryStore:
         if strictness is None:
             strictness = self.config["recall.strictness"]
         with self.query_priority:
+            if mode != "words":
+                self.semantic.settle()
             hits = self.recall.query(text, k, mode, where, now, watch, zone, strictness)
             if rank is not None:
                 hits = rank(hits)
@@ -338,6 +341,7 @@ class MemoryStore:
             if dense:
                 hits = self.dense.similar(memory_id, k, allowed)
             else:
+                self.semantic.settle()
                 hits = self.recall.similar(memory, k, allowed)
         return self._answer(hits, began, {})
 

@@ -118,6 +118,8 @@ def test_many_starts_without_an_idle_minute_between_them_leave_no_memory_without
             store.remember(Memory(text=f"{TEXTS[0]}, as note {number} of day {step} says"))
         before, store = store, after_a_kill(store, tmp_path / str(step), config)
         before.close()
+        store.semantic.settle()  # these two as the daemon does right after READY
+        store.semantic.seal_bulk()
         assert store.blocks.stats()["hot"] < 100
     store.close()
 
