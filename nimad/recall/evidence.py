@@ -230,7 +230,8 @@ def measure(
     sides: Sides,
 ) -> tuple[dict[str, float], Best | None]:
     """The signals of a question, which is looked at as `text`, and the memory that may be read: it
-    lacks words, and is not on the date that was asked for.  `cut` gives the terms of a word."""
+    lacks words, is not on the date that was asked for, and more is asked than what a text must hold
+    to the letter.  `cut` gives the terms of a word."""
     if asked.around:  # the rest says what it is about
         text = asked.meaning
     spoken = words_of(text)
@@ -270,7 +271,9 @@ def measure(
                 held = _held_by(row, terms, words.holders) | _held_by(row, words.alike, words.alike)
             signals["missed"] = _missed(wanted, held, asked.met, words)
             dated = sides.on_date is not None and row >= 0 and sides.on_date[row]
-            if signals["missed"] > 0 and signals["paired"] <= PAIRS and not dated:
+            literals = " ".join(asked.literals).lower()
+            exact = all(one.text.lower() in literals for one in wanted)
+            if signals["missed"] > 0 and not (exact or dated or signals["paired"] > PAIRS):
                 found_best = Best(row, wanted, held)
             nearest = int(np.fmax(near.mixed, NEVER).argmax()) if best >= 0 else -1
             signals["agreed"] = float(covered.share[nearest]) if best >= 0 else 0.0

@@ -107,10 +107,12 @@ def test_a_word_of_about_the_same_meaning_is_half_a_word(tmp_path: Path) -> None
         far = weigh(opened, "Who is the giraffe for the harbour?").signals
         russian = weigh(opened, "Когда принимает доктор в порту?").signals
         pairs = weigh(opened, "港口的大夫什么时候坐诊？").signals
+        exact = weigh(opened, "--physician-key").signals
     assert near["astray"] < 0.7 * near["missed"]
     assert far["missed"] >= far["astray"] > 1.2 * near["astray"]
     assert russian["astray"] < 0.9 * russian["missed"]
     assert pairs["missed"] > 0 and "astray" not in pairs, "pairs of characters are no words"
+    assert exact["missed"] > 0 and "astray" not in exact, "what is held to the letter has no like"
 
 
 def test_the_best_memory_is_read_only_where_it_is_close(
