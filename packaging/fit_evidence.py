@@ -19,6 +19,9 @@ much is needed depends on it.  Each kind has a multiplier, which grows while too
 silent (the Neyman-Pearson criterion with Lagrange multipliers, as in P. Rigollet and X. Tong,
 Neyman-Pearson Classification, Convexity and Stochastic Constraints, 2011).
 
+CLOSER is such a model with what reading the best memory tells (`astray`), which decides where BOTH
+is close; what is not read counts there as if every word that is missed went astray.
+
 Printed is what the weights do to each set; `--left-out` writes what weights do to a family of sets
 that were fitted on all other families, and what nimad's own do to sets that were not fitted on.
 Deterministic, with one thread of the linear algebra (OPENBLAS_NUM_THREADS=1, also faster).
