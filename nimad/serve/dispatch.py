@@ -39,6 +39,8 @@ LENGTHY = 2
 """Number of threads for lengthy verbs that read, and for those that write [threads]."""
 SMALL = 2048
 """Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
+LARGE = 1 << 16
+"""Size from which on a frame is parsed when no query is under way: from 0.6 ms on [bytes]."""
 HUNG_SECONDS = 120.0
 """Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
 MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
@@ -47,7 +49,8 @@ MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 class Dispatcher:
     """Answers requests; lives on one event loop.  `before` is called on the loop when a verb
     begins, `after` when it has answered: the daemon registers its callbacks there.  Work in the
-    background is to wait within `first`, from when a reading verb came until its reply is sent."""
+    background is to wait within `first`, from when a reading verb came until its reply is sent;
+    `give_way` returns, soon in any case, when none is under way."""
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
         self._verbs = {verb.name: verb for verb in verbs}
@@ -65,6 +68,7 @@ class Dispatcher:
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
         self.first: AbstractContextManager[object] = contextlib.nullcontext()
+        self.give_way: Callable[[], object] = lambda: None
         self.requests = 0  # of clients; a query to oneself is none
         self.counts = RequestCounts()
 
@@ -82,7 +86,7 @@ class Dispatcher:
         if len(frame.data) <= SMALL:
             found = protocol.read(frame.data)
         else:
-            found = await self._parsing.submit(peer.uid, partial(protocol.read, frame.data)).outcome
+            found = await self._parsing.submit(peer.uid, partial(self._read, frame.data)).outcome
         if isinstance(found, Refused):
             close_all(frame.fds)
             self.counts.note(UNREADABLE, found.error.code, time.perf_counter() - began)
@@ -118,6 +122,11 @@ class Dispatcher:
             self.after(verb)
         self.counts.note(name, outcome, time.perf_counter() - began)
         return None if found.notification else reply
+
+    def _read(self, data: bytes) -> Request | Refused:
+        if len(data) > LARGE:
+            self.give_way()
+        return protocol.read(data)
 
     @contextlib.contextmanager
     def _going_first(self, waits: bool) -> Iterator[None]:
