@@ -131,7 +131,7 @@ def measure(
             texts = [memory.text for memory in memories]
             encoded = segments.encode(store.embedder, texts)
             index = BlockIndex(scratch / "blocks", store.embedder.dims)
-            index.write_segment("sample", np.array(ids, np.int64), encoded)
+            index.write_segment("sample", np.array(ids, np.int64), encoded, store.give_way)
             records.checkpoint()
             took, grown = time.perf_counter() - began, size_of(scratch) - before
             grown += words_bytes(texts, scratch / "words", store.give_way)

@@ -230,4 +230,5 @@ class Run(Closing):
         more = f"{source.name}: {so_far} of {source.total} {done}"
         share, eta = progress.share(source), progress.eta(source)
         self.log.info(progress_line(progress.batches, most, share, eta, more), quiet=True)
+        self.give_way()
         heap.give_back()  # a stage's rows are of other sizes than those of the one before

@@ -8,6 +8,7 @@ import math
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,11 +25,13 @@ from nimad.core.query_priority import QueryPriority
 from nimad.core.store import MemoryStore
 from nimad.core.unwritten import BULK
 from nimad.errors import DiskFull
+from nimad.index.kernels.contract import LANES
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory, Stage
 from nimad.serve.access import Access
 from nimad.serve.dispatch import MYSELF, Dispatcher
 from nimad.serve.frames import Frame
+from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from nimad.store import sources
 from tests.benchmarks.talk import make_talk
@@ -148,6 +151,44 @@ def test_what_lies_between_two_looks_does_not_grow_with_a_batch(
                 monkeypatch.undo()
     found = sorted(longest, key=longest.__getitem__)
     assert longest[found[-1]] <= most, f"{longest[found[-1]]} calls from\n{found[-1]}"
+
+
+def test_who_gives_memory_back_looks_before(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C library lets nobody have memory meanwhile: some milliseconds."""
+    done = ["begin"]
+    monkeypatch.setattr("nimad.heap.give_back", lambda: done.append("give back"))
+    with moving(tmp_path, source) as (store, manager):
+        monkeypatch.setattr(QueryPriority, "yield_to_queries", lambda *_: done.append("look"))
+        store.words._give_way = store.query_priority.yield_to_queries
+        monkeypatch.setattr("nimad.core.store.TEXT", 1)
+        manager.finish()
+        store.remember_many([Memory(f"It is noon, {number}.") for number in range(BULK)])
+        store.words.rebuild()
+        server = Server([], Access("", ""), Limits.of(store.config))
+        server.dispatcher.give_way = store.give_way
+        server._give_back()
+    before = Counter(done[place - 1] for place, what in enumerate(done) if what == "give back")
+    assert before["look"] >= 5 and before.total() == before["look"], before
+
+
+def test_a_segment_is_sealed_in_pieces_between_which_questions_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nimad.index.writer._PIECE", LANES)
+    looks = 0
+
+    def look(*_: object) -> None:
+        nonlocal looks
+        looks += 1
+
+    with closing(MemoryStore.open(tmp_path / "state", Config().replace(**QUICK))) as store:
+        store.remember_many([Memory(f"It is noon, {number}.") for number in range(10 * LANES)])
+        monkeypatch.setattr(store.semantic, "give_way", look)
+        assert store.semantic.flush() == 10 * LANES
+        assert looks == 20, "ten times while rows are coded and ten while they are written"
+        assert store.blocks.verify() == []
 
 
 def test_a_question_need_not_take_over_what_a_batch_has_just_added(
