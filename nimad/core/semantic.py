@@ -83,6 +83,7 @@ class SemanticIndex(Projection):
         """
         self._state, self._config = state, config
         self._records, self._health, self._lock = records, health, lock
+        self.give_way: Callable[[], object] = lambda: None
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
         self._unwritten = UnwrittenVectors()
@@ -262,7 +263,7 @@ class SemanticIndex(Projection):
     ) -> None:
         """Put rows into a new segment; `within` joins its transaction (to move a cursor, say)."""
         with self._lock:
-            segments.seal(self._records, self.index, ids, rows, within)
+            segments.seal(self._records, self.index, ids, rows, within, self.give_way)
 
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
@@ -271,7 +272,7 @@ class SemanticIndex(Projection):
             ids, rows = self.index.hot_rows()
             if len(ids):
                 within = self._unwritten.seal(ids, bulk)
-                segments.seal(self._records, self.index, ids, rows, within)
+                segments.seal(self._records, self.index, ids, rows, within, self.give_way)
             return len(ids)
 
     def merge(self, names: Sequence[str], going_on: Callable[[], object] = lambda: None) -> None:
