@@ -2,7 +2,7 @@
 
 Reading, writing and lengthy verbs have lanes of their own, so that a query never queues behind a
 write, nor either behind a verification that takes a minute, nor what is to be forgotten behind
-somebody's checks; in each the users take turns.  Large
+somebody's checks, nor one memory behind what comes in bulk; in each the users take turns.  Large
 frames are parsed in a lane, too: the event loop does nothing that takes long.  Whatever a verb
 raises becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
 """
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 WRITERS = 8
 """Number of threads for writing verbs, which commit together what they have ready [threads]."""
+BULK = 2
+"""Number of threads for writing verbs whose frames are LARGE: eight would leave a question of
+somebody else's a ninth of the processor [threads]."""
 LENGTHY = 2
 """Number of threads for lengthy verbs that read, and for those that write [threads]."""
 SMALL = 2048
@@ -58,6 +61,7 @@ class Dispatcher:
         self._lanes = {
             "read": Lane("read", threads),
             "write": Lane("write", WRITERS),
+            "bulk": Lane("bulk", BULK),
             "lengthy read": Lane("lengthy_read", LENGTHY),
             "lengthy write": Lane("lengthy_write", LENGTHY),
             "purge": Lane("purge", 1),
@@ -101,6 +105,8 @@ class Dispatcher:
             name = verb.name
             self.before(verb)
             kind = "read" if verb.access == "read" else "write"
+            if kind == "write" and len(frame.data) > LARGE:
+                kind = "bulk"
             if is_lengthy(verb.name, found.params):
                 kind = "purge" if verb.name == "forget" else f"lengthy {kind}"
             with self._going_first(verb.watching or kind != "read"):
@@ -149,7 +155,7 @@ class Dispatcher:
     @property
     def busy(self) -> float:
         """How long the oldest request that is not lengthy is under way [seconds]."""
-        return max(self._lanes[lane].oldest for lane in ("read", "write"))
+        return max(self._lanes[lane].oldest for lane in ("read", "write", "bulk"))
 
     def _perform(
         self, verb: Verb, request: Request, peer: Peer, fds: list[int]
