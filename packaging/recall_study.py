@@ -214,11 +214,11 @@ on some sets, and as much the other way on others. Words by meaning with a signa
 beside it: unseen English 28.0, not 27.8; with four networks in place of eight Spanish 1.3 % silent.
 
 The table of families that were left out is of the version before the memory was read. In shorter
-fits on 200 questions of each kind, with and without reading, what kinds that were left out answer of
-another store at 2 % silence is: locomo_dev 35 (40 without), technical 87 (85), beam100k 56 (51),
-xquad-en 11 (9), xquad-ru 36 (34), xquad-es 33 (37), xquad-vi 56 (73); of another subject: locomo_dev
-45 (49), timelineqa 18 (25), technical 29 (31), beam100k 10 (6). So it is sure for other articles of a
-kind that is fitted on, and of other kinds some gain and some lose.
+fits on 200 questions of each kind, with and without reading, what kinds that were left out answer
+of another store at 2 % silence is: locomo_dev 35 (40 without), technical 87 (85), beam100k 56
+(51), xquad-en 11 (9), xquad-ru 36 (34), xquad-es 33 (37), xquad-vi 56 (73); of another subject:
+locomo_dev 45 (49), timelineqa 18 (25), technical 29 (31), beam100k 10 (6). So it is sure for
+other articles of a kind that is fitted on, and of other kinds some gain and some lose.
 """
 LINES: list[str] = []
 
