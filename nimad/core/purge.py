@@ -21,6 +21,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import field
@@ -40,7 +41,6 @@ from nimad.disk.mapped import remove_file, remove_waiting
 from nimad.errors import Busy, NimadError, UsageError
 from nimad.patterns import lazy_pattern
 from nimad.store import backups, fleet, forgotten, source_delta, sources
-from nimad.store.clearing import clear_unused
 from nimad.store.forgotten import PurgeNote
 from nimad.store.records import Records
 
@@ -308,15 +308,17 @@ class Purge:
                 log.warning("a purge leaves %r, which is none of nimad's files", str(path))
 
     def _cut_off(self) -> None:
-        """Clear what nothing uses of the records, cut their WAL to nothing, and make deletions of
-        files durable.
+        """Write the records anew, cut their WAL to nothing, and make deletions of files durable.
 
         Raises Busy when a reader, of nimad's own or another program's, is in the way for longer.
         """
         remove_waiting(self._state, mapped=True)
         for part in ("", *PARTS):
             fsync_dir(self._state / part)
+        until = time.monotonic() + CUT_OFF_SECONDS
         with self._records.long_reads.ended():
-            if not clear_unused(self._records, CUT_OFF_SECONDS):
-                name = self._records.path.name
-                raise Busy(detail=f"{name} is being read, which keeps its log from going")
+            while not self._records.compact():
+                if time.monotonic() > until:
+                    name = self._records.path.name
+                    raise Busy(detail=f"{name} is being read, which keeps its log from going")
+                time.sleep(0.02)

@@ -31,12 +31,12 @@ class DatabaseFiles:
 
     def __init__(self, path: Path) -> None:
         """Keeps a descriptor of the WAL, on which SQLite has no locks that closing would drop, and
-        one of the database, for backups and purges: to close that would drop SQLite's locks."""
+        one of the database, for backups: to close that would drop SQLite's locks."""
         self.path = path.resolve()  # SQLite puts the others beside the target of a link
         self.wal = self.path.with_name(self.path.name + "-wal")
         self.shm = self.path.with_name(self.path.name + "-shm")
         self.wal_content = os.open(self.wal, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        self.content = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self.content = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._known = self._identity()
         self._mark, self._marked = mark_of(path), False
         # a store that nobody closes: SQLite folds and deletes the WAL when its connections go

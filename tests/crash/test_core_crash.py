@@ -85,7 +85,6 @@ POINTS = [
     ("purge", "forget.committed"),
     ("purge", "purge.vectors"),
     ("purge", "purge.snapshots"),
-    ("purge", "records.cleared"),
     ("purge", "purge.cut_off"),
     ("words", "words.before_fsync"),
     ("words", "words.before_rename"),

@@ -24,7 +24,6 @@ from nimad.serve.access import Peer
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call
-from nimad.store.clearing import clear_unused
 from nimad.store.records import Records
 
 REFUSAL = DiskReadOnly(detail="a test")
@@ -71,7 +70,7 @@ def test_all_is_read_and_the_records_stay_as_they_are(state: Path) -> None:
         lambda: store.remember(Memory(text="x")),
         lambda: store.forget([1], purge=True),
         lambda: store.records.checkpoint(),
-        lambda: clear_unused(store.records),
+        lambda: store.records.compact(),
         lambda: store.projections[0].rebuild(),
     ):
         with pytest.raises(DiskReadOnly, match="a test"):

@@ -6,7 +6,7 @@ import random
 import sqlite3
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +19,10 @@ from nimad.core.store import MemoryStore
 from nimad.disk.failures import Fault, sqlite_fault
 from nimad.errors import RecordsDamaged, StateTooNew
 from nimad.model import Change, Filter, Memory, Relation
-from nimad.store import checksums, rows, schema, sources, unused_bytes, words
-from nimad.store.clearing import clear_unused
+from nimad.store import checksums, rows, schema, sources, words
 from nimad.store.records import Records
 from tests.plain import search_words
-from tests.threads import Background, in_thread
+from tests.threads import in_thread
 
 
 @pytest.fixture
@@ -374,7 +373,7 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
             with records.write() as tx:
                 tx.delete_memories(out)
             gone += [names.pop(number) for number in out]
-        assert clear_unused(records)
+        assert records.compact()
         data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert [who for who in gone if who.encode() in data] == []
         assert all(who.encode() in data for who in names.values())
@@ -385,65 +384,6 @@ def test_no_copy_of_a_deleted_cell_stays_in_an_unused_part_of_a_page(tmp_path: P
             "records.sqlite-unfolded",
             "records.sqlite-wal",
         ]
-
-
-def test_others_write_between_the_steps_of_clearing_and_bring_nothing_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the writer has in memory of a page is from before it was cleared."""
-    path, trace = tmp_path / "records.sqlite", b"a copy of a cell that was moved"
-    with closing(Records.open(path)) as records:
-        add(records, *(Memory(text="kettle") for _ in range(500)))
-        place = records.value("SELECT rootpage FROM sqlite_schema WHERE name = 'meta'") - 1
-    with path.open("r+b") as file:
-        file.seek(place * 4096)
-        header = file.read(8)
-        assert header[0] == 10 and int.from_bytes(header[5:7], "big") > 2500, "a leaf with room"
-        file.seek(place * 4096 + 1000)
-        file.write(trace)
-    with closing(Records.open(path)) as records:
-        written = 0
-
-        def change() -> None:
-            nonlocal written
-            written += 1
-            with records.write() as tx:
-                tx.set_meta("a test", written)
-
-        @contextmanager
-        def folded(connection: sqlite3.Connection) -> Iterator[bool]:
-            with Records.folded(records, connection) as found:
-                yield found
-            with Background(change):  # in another thread, which waits for nobody
-                pass
-
-        change()
-        monkeypatch.setattr(unused_bytes, "MANY", 1)
-        monkeypatch.setattr(records, "folded", folded)
-        assert clear_unused(records)
-        assert written > 5 and records.meta("a test") == written
-        assert trace not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
-        assert checksums.integrity_problems(records) == []
-
-
-def test_what_sqlite3_mended_is_cleared_in_one_piece_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It has no pointer map, which tells pages apart."""
-    path, trace = tmp_path / "records.sqlite", "a name that is gone"
-    with closing(Records.open(path)) as records:
-        add(records, *(Memory(text="kettle") for _ in range(50)))
-    with closing(sqlite3.connect(path)) as mending:
-        mending.executescript("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM")
-    with closing(Records.open(path)) as records:
-        (number,) = add(records, Memory(text=trace * 1000))
-        with records.write() as tx:
-            tx.delete_memories([number])
-        for _ in range(2):
-            assert clear_unused(records) and records.value("PRAGMA auto_vacuum") == 2
-            data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-            assert trace.encode() not in data and b"kettle" in data
-    assert len(caplog.messages) == 1 and "no pointer map" in caplog.text
 
 
 def test_names_are_kept_by_what_they_take() -> None:
