@@ -125,6 +125,7 @@ class Daemon:
             verbs(store, migrations, traffic, self._access), self._access, Limits.of(settings)
         )
         self._server.dispatcher.first = store.query_priority
+        self._server.dispatcher.give_way = store.give_way
         self._server.dispatcher.before = lambda verb: self._worker.touch(watching=verb.watching)
         self._server.dispatcher.after = lambda verb: self._follow_status(
             STATUS_DELAY if verb.access == "control" else None

@@ -146,13 +146,15 @@ def seal(
     ids: NDArray[np.int64],
     vectors: NDArray[np.floating] | NDArray[np.int8],
     within: Callable[[Transaction], None] | None = None,
+    give_way: Callable[[], object] = lambda: None,
 ) -> None:
     """Put rows into a new segment; `within` joins its transaction (to move a cursor, say).
 
-    Rows forgotten meanwhile become tombstones, so they never come back.
+    Rows forgotten meanwhile become tombstones, so they never come back.  `give_way` is called now
+    and then, before the transaction.
     """
     name = new_segment_name(records, index)
-    info = index.write_segment(name, ids, vectors)
+    info = index.write_segment(name, ids, vectors, give_way)
     crash_point("seal.written")
     with records.exclusive():
         with records.write() as tx:

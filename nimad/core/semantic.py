@@ -84,6 +84,7 @@ class SemanticIndex(Projection):
         """
         self._state, self._config = state, config
         self._records, self._health, self._lock = records, health, lock
+        self.give_way: Callable[[], object] = lambda: None
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
         self._left = LeftVectors(records)
@@ -141,11 +142,10 @@ class SemanticIndex(Projection):
     def complete(self, every: Ids) -> None:
         """The end of a start: look for memories without a vector, and for vectors without a memory.
         `every`: int64[n], ascending, the ids of all memories."""
-        embedder = self.embedder
-        if self._records.meta("embedder") != signature(embedder):
+        if self._records.meta("embedder") != signature(self.embedder):
             return
         missing = self.missing_vectors(every, mend=True)
-        self._left.leave(missing if embedder.quick and len(missing) <= 2 * BULK_ROWS else [])
+        self._left.leave(missing if self.embedder.quick and len(missing) <= 2 * BULK_ROWS else [])
         if not self.due:
             self.unencoded_ids = missing
 
@@ -265,7 +265,7 @@ class SemanticIndex(Projection):
     ) -> None:
         """Put rows into a new segment; `within` joins its transaction (to move a cursor, say)."""
         with self._lock:
-            segments.seal(self._records, self.index, ids, rows, within)
+            segments.seal(self._records, self.index, ids, rows, within, self.give_way)
 
     def flush(self) -> int:
         """Seal every hot vector into a segment; the number of rows."""
@@ -275,7 +275,7 @@ class SemanticIndex(Projection):
             ids, rows = self.index.hot_rows()
             if len(ids):
                 within = self._unwritten.seal(ids, bulk)
-                segments.seal(self._records, self.index, ids, rows, within)
+                segments.seal(self._records, self.index, ids, rows, within, self.give_way)
             return len(ids)
 
     def merge(self, names: Sequence[str], going_on: Callable[[], object] = lambda: None) -> None:

@@ -90,8 +90,8 @@ class MemoryStore:
         if records.refusal is not None:
             self.health.fail(DISK, records.refusal.sentences)
         self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
+        self.semantic.give_way = give_way = self.query_priority.yield_to_queries
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
-        give_way = self.query_priority.yield_to_queries
         self.graph = Graph(state, config, records, self.health, give_way)
         self.terms = terms = TermIndex(records, lambda error: self.words.meet(error))
         file = state / "columns.nrc"
@@ -240,6 +240,7 @@ class MemoryStore:
         if self._taken_in >= TEXT:
             self._taken_in = 0
             self.embedder.give_back()
+            self.give_way()
             heap.give_back()
         if len(memories) < BULK:
             return

@@ -16,13 +16,18 @@ MANY = 16
 _Check: TypeAlias = tuple[str, Field, Any, Callable[[Any, Field], str | None]]
 
 
-def are_sound(memories: Sequence[Memory]) -> bool:
+def are_sound(memories: Sequence[Memory], give_way: Callable[[], object] = lambda: None) -> bool:
     """Whether `check_memory` takes all of these; of few, which it takes less time to look at one by
-    one, it is not known: False.  Equal texts of a field are looked at once."""
+    one, it is not known: False.  Equal texts of a field are looked at once.  `give_way` is called
+    before each field."""
     if len(memories) < MANY:
         return False
     columns = zip(*map(_VALUES, memories), strict=True)
-    return all(_is_sound(*each) for each in zip(_CHECKS, columns, strict=True))
+    for each in zip(_CHECKS, columns, strict=True):
+        give_way()
+        if not _is_sound(*each):
+            return False
+    return True
 
 
 def _is_sound(check: _Check, values: Sequence[Any]) -> bool:

@@ -283,6 +283,7 @@ class WordsIndex(Projection):
         crash_point("words.listed")
         self._terms.publish(sealed, parts)
         self._remove_unlisted()
+        self._give_way()
         heap.give_back()
 
     def _write(

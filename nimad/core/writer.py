@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -28,7 +27,7 @@ DocumentName: TypeAlias = tuple[str, str]
 class Writer:
     """What a `MemoryStore` stores goes through here; `on_stored` is called after each commit with
     the memories, `give_way` now and then before one (and within one of BULK memories and more), and
-    `spare` (of `Recall`) right after that of BULK ones, whose client is told only after
+    `spare` (of `Recall`) right before that of BULK ones, whose client is told only after
     `on_stored`."""
 
     def __init__(
@@ -54,7 +53,7 @@ class Writer:
     ) -> list[int]:
         """See `MemoryStore.remember_many`."""
         named: set[DocumentName] = set()
-        sound = are_sound(memories)
+        sound = are_sound(memories, self._give_way)
         for place, memory in enumerate(memories):
             if not sound:
                 check_memory(memory, place)
@@ -98,33 +97,39 @@ class Writer:
         """
         self.clock.catch_up()
         now, fields = self.clock.date(memories)
+        if len(memories) >= BULK:
+            self._give_way()
         places = {id(memory): place for place, memory in enumerate(memories)}
         texts = [memory.text for memory in memories]
         embedder, rows = self._semantic.encode(texts, self._give_way)
 
-        with self._records.write_jointly() as tx:
-            if embedder is not self._semantic.embedder:  # a rebuild swapped it meanwhile
-                _, rows = self._semantic.encode(texts)
-            before = tx.last_change()
-            if len(memories) >= BULK:
-                tx.give_way = self._give_way
-            added = add(tx)
-            ids = [memory.id for memory in added]
-            chosen = [places[id(memory)] for memory in added]
-            self.clock.note(tx, ids, now, [fields[place] for place in chosen])
-            rows = None if rows is None else rows[chosen]
-            written = set() if rows is None else self._semantic.write(tx, ids, rows)
-            counts = {} if tx.joins else self.accesses.write(tx)
+        try:
+            with self._records.write_jointly() as tx:
+                if embedder is not self._semantic.embedder:  # a rebuild swapped it meanwhile
+                    _, rows = self._semantic.encode(texts)
+                before = tx.last_change()
+                if len(memories) >= BULK:
+                    tx.give_way = self._give_way
+                added = add(tx)
+                ids = [memory.id for memory in added]
+                chosen = [places[id(memory)] for memory in added]
+                self.clock.note(tx, ids, now, [fields[place] for place in chosen])
+                rows = None if rows is None else rows[chosen]
+                written = set() if rows is None else self._semantic.write(tx, ids, rows)
+                counts = {} if tx.joins else self.accesses.write(tx)
 
-            def show() -> None:
-                self.accesses.written(counts)
-                self._semantic.add(ids, rows, written)
-                if removed:
-                    self._semantic.index.remove(np.array(removed, np.int64))
+                def show() -> None:
+                    self.accesses.written(counts)
+                    self._semantic.add(ids, rows, written)
+                    if removed:
+                        self._semantic.index.remove(np.array(removed, np.int64))
 
-            tx.after_commit(show)
-            if len(ids) >= BULK and not removed:
-                tx.after_commit(partial(self._spare, before, tx.last_change()))
+                tx.after_commit(show)
+                if len(ids) >= BULK and not removed:  # before a query can see the commit
+                    self._spare(before, tx.last_change())
+        except BaseException:
+            self._spare(0, 0)
+            raise
         if rows is not None and self._semantic.unencoded_ids:
             self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
         self._on_stored(added)

@@ -103,15 +103,21 @@ class BlockIndex:
             self._view = view.joined_by(sealed)
         return damaged
 
-    def write_segment(self, name: str, ids: Ids, vectors: Vectors) -> SegmentInfo:
+    def write_segment(
+        self,
+        name: str,
+        ids: Ids,
+        vectors: Vectors,
+        give_way: Callable[[], object] = lambda: None,
+    ) -> SegmentInfo:
         """Seal `vectors: float32[n, dims]` of `ids: int64[n]`, or the int8 of `hot_rows`, in a
-        file, durable, not yet visible.
+        file, durable, not yet visible.  `give_way` is called now and then.
         Raises ValueError when an id comes twice, or a vector is not finite or of other dimensions;
         DiskFull when there is no room; nothing is left behind.
         """
         source = MemoryRows(*self._rows(ids, vectors))
         with self._pending(name) as path:
-            return write_segment(path, source, self.params, self._kernels)
+            return write_segment(path, source, self.params, self._kernels, give_way=give_way)
 
     def merge_segments(
         self, names: Sequence[str], into: str, going_on: Callable[[], object] = lambda: None

@@ -8,7 +8,7 @@ records' commit makes it part of the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from nimad.index.segment import FORMAT, SUFFIX, VERSION, Meta
 _BATCH = 512 * LANES
 """Rows that are written at a time, 4 MB; a multiple of LANES: their codes are whole groups, and
 large: each batch of a merge reads all over the files [rows]."""
+_PIECE = 16 * LANES
+"""Rows that are coded, or written, between two looks whether a query waits: 1 ms [rows]."""
 
 
 class MemoryRows:
@@ -51,10 +53,12 @@ def write_segment(
     params: BlockParams,
     kernels: Kernels,
     kept: Codebook | None = None,
+    give_way: Callable[[], object] = lambda: None,
 ) -> SegmentInfo:
     """Write the rows of `source` as a segment, durably; return what was written.
 
-    Codebooks are `kept` ones, or learned; a small segment is flat.  The same rows and parameters
+    Codebooks are `kept` ones, or learned; a small segment is flat.  `give_way` is called now and
+    then.  The same rows and parameters
     give the same bytes on the same kind of machine.  Raises DiskFull when there is no room; nothing
     is left behind.
     """
@@ -76,15 +80,18 @@ def write_segment(
         learned=book.fit.learned if book.fit else 0,
     )
 
-    def batches() -> Iterator[NDArray[np.int8]]:
+    def pieces() -> Iterator[NDArray[np.int8]]:
         for start in range(0, len(rows), _BATCH):
-            yield source.take(rows[start : start + _BATCH])
+            batch = source.take(rows[start : start + _BATCH])
+            for first in range(0, len(batch), _PIECE):
+                give_way()
+                yield batch[first : first + _PIECE]
 
     regions = [
         ("meta", iter([memoryview(meta.pack())])),
         *_tables(meta, book, rows, ids),
-        ("codes", (_bytes(kernels.encode(batch, book.mean)) for batch in batches())),
-        ("rows", map(_bytes, batches())),
+        ("codes", (_bytes(kernels.encode(piece, book.mean)) for piece in pieces())),
+        ("rows", map(_bytes, pieces())),
     ]
     made = write_container(path, FORMAT, VERSION, regions, "segment")
     name, drift = path.name.removesuffix(SUFFIX), book.fit.drift if book.fit else 0.0

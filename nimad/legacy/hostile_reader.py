@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -66,6 +66,14 @@ def pages(read: Callable[[int | None], Sequence[T]], key: Callable[[T], int]) ->
     while page := read(after):
         yield from page
         after = key(page[-1])
+
+
+def in_steps(rows: Iterable[T], give_way: Callable[[], object], every: int = 16) -> Iterator[T]:
+    """Some rows, with `give_way` before each so many of them."""
+    for place, row in enumerate(rows):
+        if not place % every:
+            give_way()
+        yield row
 
 
 class RowReader:

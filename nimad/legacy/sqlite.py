@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 
 from nimad import times
 from nimad.closing import Closing
-from nimad.legacy.hostile_reader import RowReader, open_reader, pages
+from nimad.legacy.hostile_reader import RowReader, in_steps, open_reader, pages
 from nimad.legacy.mapping import Mapped, NodeMapper, text_problem
 from nimad.legacy.schema import EDGES, NODES, TURNS, Shape
 from nimad.legacy.source import (
@@ -99,7 +99,7 @@ class LegacyGraph(Closing):
         size does not fit.
         """
         found: list[LegacyNode | Unreadable] = []
-        for key, row in self.raw_rows("node", after, limit):
+        for key, row in in_steps(self.raw_rows("node", after, limit), self.reader.give_way):
             if isinstance(row, str):
                 found.append(Unreadable("node", key, row))
             elif problem := mapper.problem(row):
@@ -110,12 +110,12 @@ class LegacyGraph(Closing):
 
     def edges(self, after: int | None, limit: int) -> list[LegacyEdge | Unreadable]:
         """Up to `limit` edges after the id `after`; otherwise as `nodes`."""
-        rows = self.raw_rows("edge", after, limit)
+        rows = in_steps(self.raw_rows("edge", after, limit), self.reader.give_way)
         return [_edge(key, row, self._more_of_edges) for key, row in rows]
 
     def turns(self, after: int | None, limit: int) -> list[LegacyTurn | Unreadable]:
         """Up to `limit` turns after the id `after`; otherwise as `nodes`."""
-        rows = self.raw_rows("turn", after, limit)
+        rows = in_steps(self.raw_rows("turn", after, limit), self.reader.give_way)
         return [_turn(key, row, self._more_of_turns, self.zone) for key, row in rows]
 
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -158,7 +158,8 @@ class LegacyGraph(Closing):
         text_at, layer_at, time_at = map(names.index, ("text", "layer", "timestamp"))
         layers: Counter[str] = Counter()
         ids = array("q")
-        for key, row in pages(lambda after: self.raw_rows("node", after, PAGE), lambda r: r[0]):
+        rows = pages(lambda after: self.raw_rows("node", after, PAGE), lambda r: r[0])
+        for key, row in in_steps(rows, self.reader.give_way):
             totals.nodes += 1
             if reason := row if isinstance(row, str) else text_problem(row[text_at]):
                 totals.count_unreadable(Unreadable("node", key, reason))

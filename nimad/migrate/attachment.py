@@ -27,6 +27,7 @@ from nimad.legacy.mapping import Mapper
 from nimad.legacy.redact_database import scrub_snapshot
 from nimad.legacy.snapshot_kinds import SUFFIXES, open_snapshot
 from nimad.legacy.source import LegacyNode, LegacySource, Row, Totals, Unreadable
+from nimad.legacy.sqlite import LegacyGraph
 from nimad.legacy.values import FIRST_ID, identical
 from nimad.migrate import snapshots
 from nimad.migrate.encode_stage import recount
@@ -57,6 +58,8 @@ def attach(
     zone_name = asked.time_zone or times.name_to_hand_over() or ""
     zone = times.find_zone(zone_name) if zone_name else times.local_zone()
     with open_snapshot(asked.kind, copy, zone, check=True) as graph:
+        if isinstance(graph, LegacyGraph):
+            graph.reader.give_way = store.give_way
         totals = graph.survey()
         known = known_source(store, graph, totals, asked)
         new = known is None or known.stage == Stage.ROLLED_BACK

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nimad.disk.durable import crash_point
+from nimad.legacy.hostile_reader import in_steps
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.source import LegacyNode, Unreadable
 from nimad.legacy.values import identical
@@ -22,9 +23,6 @@ from nimad.store import sources
 from nimad.store.sources import Source
 
 CHANGED = "changed in the source after it was taken over; the first version is kept"
-
-YIELD_EVERY = 16
-"""Rows sorted out between two looks at whether a query waits: 0.3 ms."""
 
 MAX_KIND = 100
 """Length of the kind of a note, which ends with a column's name of the source's choice."""
@@ -55,9 +53,7 @@ def _commit(
     if rerun:
         known |= dict.fromkeys(sources.quarantined_keys(records, source.id, "forgotten"))
         known |= sources.memories(records, source.id, [row.key for row in page])
-    for place, row in enumerate(page):
-        if not place % YIELD_EVERY:
-            run.give_way()
+    for row in in_steps(page, run.give_way):
         if isinstance(row, Unreadable):
             notes.append((row.kind, row.key, row.reason))
         elif row.key in known:
@@ -68,9 +64,7 @@ def _commit(
             memories[row.key] = row.memory
             notes += [(f"field {name}"[:MAX_KIND], row.key, why) for name, why in row.notes]
     run.give_way()
-    with records.write() as tx:
-        tx.give_way = run.store.give_way
-        run.hide(tx)
+    with run.adding() as tx:
         if memories:
             tx.add_memories(list(memories.values()), source.id)
         sources.quarantine(tx, source.id, notes)

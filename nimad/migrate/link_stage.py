@@ -16,6 +16,7 @@ from typing import Any
 
 from nimad.disk.durable import crash_point
 from nimad.errors import NimadError
+from nimad.legacy.hostile_reader import in_steps
 from nimad.legacy.source import LegacyEdge, LegacyTurn, Unreadable
 from nimad.migrate.run import Run, cursor
 from nimad.model import TURN_ROLES, Relation, Stage, Turn
@@ -27,7 +28,7 @@ NO_SCOPE = [0, 0, 0]
 """Namespace, conversation and session of a turn of which no member is here."""
 SAME_NAME = "its name is that of turn"
 YIELD_EVERY = 32
-"""Turns and relations sorted out between two looks at whether a query waits: 0.2 ms."""
+"""Relations sorted out between two looks at whether a query waits: 0.2 ms."""
 
 Note = tuple[str, str | int, str]
 """A row of the quarantine: kind, key in the source, reason."""
@@ -81,9 +82,7 @@ def _turns(run: Run) -> Iterator[None]:
         with run.batch(len(page), Stage.LINKED):
             turns, new, quarantine = _sort_turns(run, source, page)
             run.give_way()
-            with run.store.records.write() as tx:
-                tx.give_way = run.store.give_way
-                run.hide(tx)
+            with run.adding() as tx:
                 tx.add_turns(turns, source.id)
                 if source.note("rerun"):
                     keys = [row.key for row in page]
@@ -120,9 +119,7 @@ def _sort_turns(
         )
     }
     turns: list[NewTurn] = []
-    for place, legacy in enumerate(readable):
-        if not place % YIELD_EVERY:
-            run.give_way()
+    for legacy in in_steps(readable, run.give_way):
         turn, extra = make_turn(legacy, ids)
         first = next(filter(None, turn.members), 0)
         identity: Identity = (legacy.name, *scopes.get(first, NO_SCOPE))
@@ -198,18 +195,14 @@ def _relations(run: Run) -> Iterator[None]:
             run.give_way()
             ids = sources.memory_ids(run.store.records, source.id, ends)
             relations: list[NewRelation] = []
-            for place, edge in enumerate(edges):
-                if not place % YIELD_EVERY:
-                    run.give_way()
+            for edge in in_steps(edges, run.give_way, YIELD_EVERY):
                 if reason := dangling(edge, ids):
                     quarantine.append(("edge", edge.key, reason))
                     continue
                 made = Relation(ids[edge.source], ids[edge.target], edge.relation, edge.weight)
                 relations.append((made, edge.key, edge.extra))
             run.give_way()
-            with run.store.records.write() as tx:
-                tx.give_way = run.store.give_way
-                run.hide(tx)
+            with run.adding() as tx:
                 tx.add_relations(relations, source.id)
                 if rerun:
                     came_in = [int(key) for _, key, _ in relations if key is not None]

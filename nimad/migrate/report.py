@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ from nimad.core.store import MemoryStore
 from nimad.dense.training import RATIO
 from nimad.disk.durable import size_of
 from nimad.index.blocks import BlockIndex
+from nimad.legacy.hostile_reader import in_steps
 from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate.batcher import Batcher, bounds
 from nimad.migrate.run import WEIGHTS
@@ -115,25 +116,28 @@ def measure(
         with closing(Records.open(scratch / "records.sqlite")) as records:
             records.checkpoint()
             before, began = size_of(scratch), time.perf_counter()
+            memories = [row.memory for row in in_steps(rows, store.give_way)]
             with records.write() as tx:
-                ids = tx.add_memories([row.memory for row in rows])
-            texts = [row.memory.text for row in rows]
+                tx.give_way = store.give_way
+                ids = tx.add_memories(memories)
+            texts = [memory.text for memory in memories]
             encoded = segments.encode(store.embedder, texts)
             index = BlockIndex(scratch / "blocks", store.embedder.dims)
-            index.write_segment("sample", np.array(ids, np.int64), encoded)
+            index.write_segment("sample", np.array(ids, np.int64), encoded, store.give_way)
             records.checkpoint()
             took, grown = time.perf_counter() - began, size_of(scratch) - before
-            grown += words_bytes(texts, scratch / "words")
+            grown += words_bytes(texts, scratch / "words", store.give_way)
     all_stages = took / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
     return len(rows), due * all_stages / len(rows), due * grown // len(rows)
 
 
-def words_bytes(texts: Sequence[str], path: Path) -> int:
-    """What the words of some texts take: those of the first WORDS_CHARS are written to a file."""
+def words_bytes(texts: Sequence[str], path: Path, give_way: Callable[[], object]) -> int:
+    """What the words of some texts take: those of the first WORDS_CHARS are written to a file.
+    `give_way` is called now and then."""
     ends = np.cumsum([len(text) for text in texts])
     some = texts[: 1 + int(np.searchsorted(ends, WORDS_CHARS))]
     with closing(Analysis()) as analysis:
-        terms, lengths = zip(*analysis.of_texts(some), strict=True)
+        terms, lengths = zip(*analysis.of_texts(in_steps(some, give_way)), strict=True)
     writer.write_file(path, writer.of_texts(range(len(some)), terms, lengths))
     return int(size_of(path) * ends[-1] / max(ends[len(some) - 1], 1))
 

@@ -173,17 +173,17 @@ class Run(Closing):
         """Let queries go first."""
         self.store.query_priority.yield_to_queries()
 
-    def hide(self, tx: Transaction) -> None:
-        """A query need not have what this transaction adds: `MemoryStore.catch_up` shows it, in
-        steps, and what is left the next query when the run is over."""
-        before = tx.last_change()
-
-        def hidden() -> None:
+    @contextmanager
+    def adding(self) -> Iterator[Transaction]:
+        """A transaction within which questions go first.  None need have what it adds:
+        `MemoryStore.catch_up` shows it, in steps, and what is left the next question when the run
+        is over."""
+        with self.store.records.write() as tx:
+            tx.give_way, before = self.store.give_way, tx.last_change()
+            yield tx
             after, last = self._hidden
-            self._hidden = after if last == before else before, self.store.records.head()
-            self.store.recall.spare(*self._hidden)
-
-        tx.after_commit(hidden)
+            self._hidden = after if last == before else before, tx.last_change()
+            self.store.recall.spare(*self._hidden)  # before a question can see the commit
 
     @property
     def spares(self) -> bool:
@@ -217,4 +217,5 @@ class Run(Closing):
         more = f"{source.name}: {so_far} of {source.total} {done}"
         share, eta = progress.share(source), progress.eta(source)
         self.log.info(progress_line(progress.batches, most, share, eta, more), quiet=True)
+        self.give_way()
         heap.give_back()  # a stage's rows are of other sizes than those of the one before

@@ -31,6 +31,7 @@ from nimad.dense.files import Opened
 from nimad.dense.spectrum import Shape, to_spectrum
 from nimad.dense.training import STEP_VALUES, Learned, unit
 from nimad.errors import VerifyFailed
+from nimad.legacy.hostile_reader import in_steps
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.source import DenseRows, LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Row
 from nimad.legacy.values import Value, all_identical, canonical, identical
@@ -43,8 +44,6 @@ from nimad.store.sources import Source
 
 PAGE, SPARING_PAGE = 250, 32
 """Memories compared at a time, 30 us each, and where somebody asks; a step are PAGE."""
-YIELD_EVERY = 16
-"""Rows between two looks at whether a query waits: 0.2 ms."""
 RELATIONS_PAGE, RELATION_PAGES = 1000, 10
 """Least, and number of pages that all are read in: each costs a look at every relation, for there
 is no index by key."""
@@ -209,9 +208,7 @@ class Comparison:
         left_out = self._source.note("start_after")
         ours: list[Row] = []
         theirs: list[LegacyNode] = []
-        for place, row in enumerate(rows):
-            if not place % YIELD_EVERY:
-                self._give_way()
+        for row in in_steps(rows, self._give_way):
             memory = memories.get(row.key)
             if memory is None:
                 asked_for = left_out is not None and row.key <= left_out
@@ -367,9 +364,7 @@ class Comparison:
             ids = sources.memory_ids(self._store.records, self._source.id, keys)
             names = [turn.name for turn in turns]
             stored = link_stage.stored_turns(self._store.records, self._source.id, names)
-            for place, legacy in enumerate(turns):
-                if not place % YIELD_EVERY:
-                    self._give_way()
+            for legacy in in_steps(turns, self._give_way):
                 left.discard(legacy.key)
                 here = stored[legacy.key][1] if legacy.key in stored else None
                 members = set(link_stage.member_keys(legacy))

@@ -4,10 +4,11 @@ A question is held against the store as a whole: how much of it one memory holds
 one comes in meaning against how near any memory is, what the best of both lacks, how many words no
 memory knows, and how rare those are in the language.  Each of these is a signal (`SIGNALS`).  A
 small network (`Model`) makes of them the evidence, in natural logarithms of odds, and from 0 on an
-answer is shown.  No signal asks which data or which language this is; what stands for a language
-is how much of the question the vocabulary of the embedder spells.
+answer is shown.  Where that is close, the best memory is read: for a word that it does not hold it
+may have another that means about the same.  No signal asks which data or which language this is;
+what stands for a language is how much of the question the vocabulary of the embedder spells.
 
-The weights (`nimad.recall.evidence_weights`) are fitted on labelled sets of many kinds by
+The weights (`evidence_weights`, `closer_weights`) are fitted on labelled sets of many kinds by
 `packaging/fit_evidence.py`, so that of each kind about one answerable question in a hundred stays
 without an answer (two of commands and in Russian and the like, eight where notes are asked in
 another language or by keywords), and as few others as then possible get one.
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import field
+from dataclasses import field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from nimad.dataclass import dataclass
 from nimad.embed.base import Embedder
 from nimad.index.kernels.contract import Numbers
 from nimad.index.kernels.loader import load_kernels
-from nimad.recall import evidence_weights, lexical
+from nimad.recall import closer_weights, evidence_weights, lexical
 from nimad.recall.columns import Rows
 from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import LONG, ParsedQuery
@@ -56,6 +57,7 @@ SIGNALS = {
     "usual": "what is usual",
     "agreed": "the coverage of the nearest memory",
     "missed": "the share of the words that the memory of `together` does not hold, by rarity",
+    "astray": "the same, each word less the cosine of the nearest word that the memory has",
     "hashed": "the share of the words that the embedder knows by spelling only",
     "paired": "the share of the words that are pairs of a script without spaces",
     "cut": "pieces of the vocabulary per word that it spells, above those of English",
@@ -70,7 +72,7 @@ PARTS = {
     "known": ("common", "unknown", "strangest", "strangers", "named"),
     "words": ("coverage", "weight", "surprise", "held"),
     "meaning": ("nearest", "gap", "peak", "usual"),
-    "both": ("together", "agreed", "missed"),
+    "both": ("together", "agreed", "missed", "astray"),
 }
 """What `--explain` shows as one figure each, in the order in which they are taken into account."""
 ENGLISH_PIECES = 1.1
@@ -87,6 +89,12 @@ NEVER = np.float32(-9)
 """Below every cosine."""
 USUAL_SIGNAL = 4.0
 """Bound of a signal: beyond, nothing is known [standard deviations from the mean]."""
+CLOSE = 5.0
+"""Evidence beside the threshold, on either side, up to which the best memory is read [nats]."""
+READ, MOST_READ = 6000, 400
+"""What is read of it [characters, different words]."""
+PAIRS = 0.5
+"""Share of pairs of characters among the words from on which none is read: they are no words."""
 UNREACHED = 1000.0
 """Evidence that no question has [nats]."""
 _STEEPNESS = 2.0
@@ -102,7 +110,8 @@ class Evidence:
         least: the threshold that it is held against.
         unknown_name: whether the question names things, and no memory mentions any of them.
         sure: whether the other side, where it was not looked at, would change nothing.
-        signals: see SIGNALS; those of a side that was not looked at are missing.
+        signals: see SIGNALS; those of what was not looked at are missing.
+        model: what made the evidence of them.
     """
 
     met: float
@@ -110,11 +119,17 @@ class Evidence:
     unknown_name: bool = False
     sure: bool = True
     signals: Mapping[str, float] = field(default_factory=dict)
+    model: Model | None = None
 
     @property
     def parts(self) -> dict[str, float]:
         """What each of PARTS adds to the evidence; "base" is what a question without any has."""
-        return model_of(self.signals).parts(self.signals) if self.signals else {}
+        return self.model.parts(self.signals) if self.model else {}
+
+    @property
+    def close(self) -> bool:
+        """Whether the best memory is to be read."""
+        return self.model is BOTH and abs(self.met - self.least) < CLOSE
 
     @property
     def enough(self) -> bool:
@@ -181,22 +196,19 @@ class Model:
 
 
 BOTH = Model(evidence_weights.BOTH)
+CLOSER = Model(closer_weights.CLOSER)
 WORDS = Model(evidence_weights.WORDS, evidence_weights.SURE_WORDS)
 MEANING = Model(evidence_weights.MEANING, evidence_weights.SURE_MEANING)
 
 
-def model_of(signals: Mapping[str, float]) -> Model:
-    """The weights for signals of both sides, or of one where the other was not looked at."""
-    if "together" in signals:
-        return BOTH
-    return WORDS if "coverage" in signals else MEANING
-
-
 def weigh(signals: Mapping[str, float], least: float) -> Evidence:
-    """The evidence of some signals."""
-    model = model_of(signals)
-    met = model.evidence(signals)
-    return Evidence(met, least, signals.get("strangers", 0) > 0, met >= least + model.sure, signals)
+    """The evidence of some signals: of both sides, or of one where the other was not looked at."""
+    model = BOTH if "together" in signals else WORDS if "coverage" in signals else MEANING
+    met, strange = model.evidence(signals), signals.get("strangers", 0) > 0
+    found = Evidence(met, least, strange, met >= least + model.sure, signals, model)
+    if found.close and "astray" in signals:
+        return replace(found, met=CLOSER.evidence(signals), model=CLOSER)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +228,10 @@ def measure(
     embedder: Embedder,
     cut: Callable[[str], tuple[str, ...]],
     sides: Sides,
-) -> dict[str, float]:
-    """The signals of a question, which is looked at as `text`; `cut` gives the terms of a word."""
+) -> tuple[dict[str, float], Best | None]:
+    """The signals of a question, which is looked at as `text`, and the memory that may be read: it
+    lacks words, is not on the date that was asked for, and more is asked than what a text must hold
+    to the letter.  `cut` gives the terms of a word."""
     if asked.around:  # the rest says what it is about
         text = asked.meaning
     spoken = words_of(text)
@@ -233,7 +247,7 @@ def measure(
         "size": math.log(scope.count),
         "named": float(len(asked.subjects) > 0),
     }
-    words, near = sides.words, sides.near
+    words, near, found_best = sides.words, sides.near, None
     usual = 0.0
     if near is not None:
         usual = near.usual if embedder.scale.usual is None else embedder.scale.usual
@@ -256,11 +270,33 @@ def measure(
                 terms = {term for word in wanted for term in word.terms}
                 held = _held_by(row, terms, words.holders) | _held_by(row, words.alike, words.alike)
             signals["missed"] = _missed(wanted, held, asked.met, words)
+            dated = sides.on_date is not None and row >= 0 and sides.on_date[row]
+            literals = " ".join(asked.literals).lower()
+            exact = all(one.text.lower() in literals for one in wanted)
+            if signals["missed"] > 0 and not (exact or dated or signals["paired"] > PAIRS):
+                found_best = Best(row, wanted, held)
             nearest = int(np.fmax(near.mixed, NEVER).argmax()) if best >= 0 else -1
             signals["agreed"] = float(covered.share[nearest]) if best >= 0 else 0.0
             most = float(together[best]) if best >= 0 else float(NEVER)
             signals["together"] = most if most > NEVER else signals["nearest"]
-    return signals
+    return signals, found_best
+
+
+def measure_best(
+    signals: Mapping[str, float], best: Best, text: str, embedder: Embedder
+) -> dict[str, float]:
+    """The signals, and what the best memory's text tells."""
+    wanted = [one for one in best.wanted if one.terms]
+    missed = [one for one in wanted if not best.held >= set(one.terms)]
+    read = list(dict.fromkeys(words_of(text[:READ])))[:MOST_READ]
+    rows = embedder.embed([*(one.text for one in missed), *read])
+    nearest = (rows[: len(missed)] @ rows[len(missed) :].T).max(axis=1, initial=0.0)
+    astray = 0.0
+    for (_, terms, rarity), cosine in zip(missed, nearest.tolist(), strict=True):
+        share = sum(term not in best.held for term in terms) / len(terms)
+        astray += rarity * share * (1 - cosine)
+    total = sum(one.rarity for one in wanted)
+    return {**signals, "astray": astray / total}
 
 
 class _Word(NamedTuple):
@@ -270,6 +306,16 @@ class _Word(NamedTuple):
     text: str
     terms: Sequence[str]
     rarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The memory of `together`: its row, -1 without any; the question's words, and the terms of
+    them that it holds."""
+
+    row: int
+    wanted: Sequence[_Word]
+    held: Set[str]
 
 
 @dataclass(frozen=True, slots=True)

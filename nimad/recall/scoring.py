@@ -213,9 +213,9 @@ class Scoring:
         return self._columns.count > self._weights.exact_rows
 
     def evidence(self, context: QueryContext) -> Evidence:
-        """What `best` decides by whether to answer."""
+        """What `best` decides by whether to answer, with all signals."""
         scored = self._score_sides(context)
-        found = self._weigh(scored)
+        found = self._weigh(scored, whole=True)
         scored.words.release()
         return found
 
@@ -340,7 +340,7 @@ class Scoring:
         )
         return self._semantic.score(context.blocks, about, context.watch)
 
-    def _weigh(self, scored: _Scored) -> Evidence:
+    def _weigh(self, scored: _Scored, *, whole: bool = False) -> Evidence:
         """Whether enough of the query is met in this store to answer at all.
 
         A mode that ranks by one side looks at the other one, too, unless the first leaves no doubt.
@@ -351,7 +351,7 @@ class Scoring:
         if not (tokens(context.text) or signs(context.text)):  # marks of punctuation ask nothing
             return Evidence(-evidence.UNREACHED, evidence.threshold(context.strictness))
         words = None if context.mode == "meaning" else scored.words
-        found = self._evidence_of(scored, Sides(words, near, scored.on_date))
+        found = self._evidence_of(scored, Sides(words, near, scored.on_date), whole)
         if context.mode == "hybrid" or (found.enough and found.sure):
             return found
         if words is not None:
@@ -360,24 +360,26 @@ class Scoring:
                 near = self._score_meaning(
                     context, scored.query, asked, words, scored.bonuses, scored.same
                 )
-            return self._evidence_of(scored, Sides(words, near, scored.on_date))
+            return self._evidence_of(scored, Sides(words, near, scored.on_date), whole)
         words = self._score_words(context, scored.query, scored.on_dates)
-        found = self._evidence_of(scored, Sides(words, near, scored.on_date))
+        found = self._evidence_of(scored, Sides(words, near, scored.on_date), whole)
         if words is not None:
             words.release()
         return found
 
-    def _evidence_of(self, scored: _Scored, sides: Sides) -> Evidence:
-        context = scored.context
-        signals = evidence.measure(
-            scored.query,
-            context.text,
-            context.scope,
-            context.embedder,
-            self._terms.cut,
-            sides,
+    def _evidence_of(self, scored: _Scored, sides: Sides, whole: bool) -> Evidence:
+        """Where it is close, or the `whole` is asked for, the best memory is read."""
+        context, embedder = scored.context, scored.context.embedder
+        least = evidence.threshold(context.strictness)
+        signals, best = evidence.measure(
+            scored.query, context.text, context.scope, embedder, self._terms.cut, sides
         )
-        return evidence.weigh(signals, evidence.threshold(context.strictness))
+        found = evidence.weigh(signals, least)
+        if best is None or not embedder.quick or not (whole or found.close):
+            return found
+        ids = self._columns.id[best.row : best.row + 1].tolist()  # none for row -1
+        text = "".join(text for part in self._records.texts_of(ids) for _, text in part)
+        return evidence.weigh(evidence.measure_best(signals, best, text, embedder), least)
 
     def _find_candidates(self, scored: _Scored) -> _Candidates:
         near, query, words = scored.near, scored.query, scored.words

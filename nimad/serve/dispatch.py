@@ -2,7 +2,7 @@
 
 Reading, writing and lengthy verbs have lanes of their own, so that a query never queues behind a
 write, nor either behind a verification that takes a minute, nor what is to be forgotten behind
-somebody's checks; in each the users take turns.  Large
+somebody's checks, nor one memory behind what comes in bulk; in each the users take turns.  Large
 frames are parsed in a lane, too: the event loop does nothing that takes long.  Whatever a verb
 raises becomes an error reply; anything but a NimadError is a bug and is logged with its traceback.
 """
@@ -35,10 +35,15 @@ log = logging.getLogger(__name__)
 
 WRITERS = 8
 """Number of threads for writing verbs, which commit together what they have ready [threads]."""
+BULK = 2
+"""Number of threads for writing verbs whose frames are LARGE: eight would leave a question of
+somebody else's a ninth of the processor [threads]."""
 LENGTHY = 2
 """Number of threads for lengthy verbs that read, and for those that write [threads]."""
 SMALL = 2048
 """Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
+LARGE = 1 << 16
+"""Size from which on a frame is parsed when no query is under way: from 0.6 ms on [bytes]."""
 HUNG_SECONDS = 120.0
 """Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
 MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
@@ -47,7 +52,8 @@ MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
 class Dispatcher:
     """Answers requests; lives on one event loop.  `before` is called on the loop when a verb
     begins, `after` when it has answered: the daemon registers its callbacks there.  Work in the
-    background is to wait within `first`, from when a reading verb came until its reply is sent."""
+    background is to wait within `first`, from when a reading verb came until its reply is sent;
+    `give_way` returns, soon in any case, when none is under way."""
 
     def __init__(self, verbs: Iterable[Verb], access: Access, threads: int) -> None:
         self._verbs = {verb.name: verb for verb in verbs}
@@ -55,6 +61,7 @@ class Dispatcher:
         self._lanes = {
             "read": Lane("read", threads),
             "write": Lane("write", WRITERS),
+            "bulk": Lane("bulk", BULK),
             "lengthy read": Lane("lengthy_read", LENGTHY),
             "lengthy write": Lane("lengthy_write", LENGTHY),
             "purge": Lane("purge", 1),
@@ -65,6 +72,7 @@ class Dispatcher:
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
         self.first: AbstractContextManager[object] = contextlib.nullcontext()
+        self.give_way: Callable[[], object] = lambda: None
         self.requests = 0  # of clients; a query to oneself is none
         self.counts = RequestCounts()
 
@@ -82,7 +90,7 @@ class Dispatcher:
         if len(frame.data) <= SMALL:
             found = protocol.read(frame.data)
         else:
-            found = await self._parsing.submit(peer.uid, partial(protocol.read, frame.data)).outcome
+            found = await self._parsing.submit(peer.uid, partial(self._read, frame.data)).outcome
         if isinstance(found, Refused):
             close_all(frame.fds)
             self.counts.note(UNREADABLE, found.error.code, time.perf_counter() - began)
@@ -97,6 +105,8 @@ class Dispatcher:
             name = verb.name
             self.before(verb)
             kind = "read" if verb.access == "read" else "write"
+            if kind == "write" and len(frame.data) > LARGE:
+                kind = "bulk"
             if is_lengthy(verb.name, found.params):
                 kind = "purge" if verb.name == "forget" else f"lengthy {kind}"
             with self._going_first(verb.watching or kind != "read"):
@@ -119,6 +129,11 @@ class Dispatcher:
         self.counts.note(name, outcome, time.perf_counter() - began)
         return None if found.notification else reply
 
+    def _read(self, data: bytes) -> Request | Refused:
+        if len(data) > LARGE:
+            self.give_way()
+        return protocol.read(data)
+
     @contextlib.contextmanager
     def _going_first(self, waits: bool) -> Iterator[None]:
         """See `first`; a verb that `waits` does not go first.  The loop ends it: the reply, which
@@ -140,7 +155,7 @@ class Dispatcher:
     @property
     def busy(self) -> float:
         """How long the oldest request that is not lengthy is under way [seconds]."""
-        return max(self._lanes[lane].oldest for lane in ("read", "write"))
+        return max(self._lanes[lane].oldest for lane in ("read", "write", "bulk"))
 
     def _perform(
         self, verb: Verb, request: Request, peer: Peer, fds: list[int]

@@ -19,6 +19,7 @@ from typing import Any
 
 from nimad.dataclass import dataclass
 from nimad.errors import Busy, NimadError
+from nimad.store.writer_lock import work_for
 
 SPARE = 1
 """Number of threads that one user alone never occupies [threads]."""
@@ -115,6 +116,7 @@ class Lane:
         """In a thread: do the work and pass on what came of it."""
         while (job := self._begun.get()) is not None:
             result, error = None, None
+            work_for(job.uid)
             try:
                 result = job.work()
             except BaseException as caught:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from nimad.dataclass import dataclass
@@ -38,6 +39,8 @@ MAX_ID = 256
 MAX_MESSAGE = 2000
 """Length of the longest error message and hint in a reply [characters]."""
 
+TOGETHER = 8
+"""Entries of a list that are made into JSON in one call of the encoder, where it has more."""
 LONG = 1 << 20
 """Length of base64 from which on it is decoded apart from what stands around it [bytes]."""
 _LONG_TEXT = re.compile(rb'"[A-Za-z0-9+/]{%d,}={0,2}"' % LONG)
@@ -237,10 +240,10 @@ def _check_text(text: str) -> None:
 
 def result_reply(ident: Id, result: Any, limit: int = MAX_FRAME) -> bytes:
     """The line that answers a request; ReplyTooLarge when it would not fit in a frame."""
-    line = encode({"jsonrpc": "2.0", "id": ident, "result": result})
-    if len(line) > limit:
+    line = b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (encode(ident), encode(result))
+    if len(line) > limit + 1:
         raise ReplyTooLarge(limit=limit)
-    return line + b"\n"
+    return line
 
 
 def error_reply(ident: Id, error: NimadError) -> bytes:
@@ -262,11 +265,34 @@ def size_of(value: Any) -> int:
 def encode(value: Any) -> bytes:
     """Compact UTF-8 JSON; what JSON or UTF-8 cannot hold becomes null or an escape."""
     try:
-        return _COMPACT.encode(value).encode("utf-8")
+        return "".join(_texts(value)).encode("utf-8")
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode("ascii")
     except ValueError:  # NaN or infinity, which a legacy column may hold
         return encode(_without_nan(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The JSON of a value, in parts.  Of a long list in an object, such as the results of a
+    question, TOGETHER are made at a time: one long call would keep the interpreter's lock, for
+    which the answers of others wait."""
+    if not isinstance(value, dict) or not any(
+        isinstance(part, list) and len(part) > TOGETHER for part in value.values()
+    ):
+        yield _COMPACT.encode(value)
+        return
+    between = "{"
+    for name, part in value.items():
+        yield f"{between}{_COMPACT.encode(str(name))}:"
+        between = ","
+        if isinstance(part, list):
+            for first in range(0, len(part), TOGETHER):
+                yield "," if first else "["
+                yield _COMPACT.encode(part[first : first + TOGETHER])[1:-1]
+            yield "]" if part else "[]"
+        else:
+            yield _COMPACT.encode(part)
+    yield "}"
 
 
 _COMPACT = json.JSONEncoder(

@@ -68,11 +68,15 @@ class Server:
         self._accounts = Accounts(access.trusted, limits.max_clients, limits.user_clients)
         # give back what many or large requests took, once nothing is under way
         self._accounts.rest = lambda: self._loop.call_later(
-            REST_SECONDS, self._loop.run_in_executor, None, heap.give_back
+            REST_SECONDS, self._loop.run_in_executor, None, self._give_back
         )
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
         self._complained = False
+
+    def _give_back(self) -> None:
+        self.dispatcher.give_way()  # who asks for memory waits for it
+        heap.give_back()
 
     @property
     def clients(self) -> int:

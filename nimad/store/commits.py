@@ -3,7 +3,8 @@
 A flush is what a small write waits for, and what wears a card.  So a thread that is done while
 others wait to write does not commit at once: it lets them add their parts to the same transaction,
 each behind a savepoint, and queues again.  The last one, or the first whose turn comes again,
-commits for all; nothing is acknowledged before.
+commits for all; nothing is acknowledged before.  Nobody joins what has taken JOINT_SECONDS: what
+many wait for is worth a flush of its own then.
 
 Crash prose: until the one COMMIT nothing of any part is there, after it all of them are.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import field
 from pathlib import Path
@@ -23,11 +25,15 @@ from nimad.store import rows
 from nimad.store.transaction import Transaction
 from nimad.store.writer_lock import Turn, WriterLock
 
+JOINT_SECONDS = 0.02
+"""Time of a transaction after which it is committed although others might join it [seconds]."""
+
 
 @dataclass(eq=False)
 class _Group:
     """The parts of the pending transaction, and the turns of those who wait for its COMMIT."""
 
+    began: float
     parts: list[Transaction] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
 
@@ -97,7 +103,8 @@ class Commits:
             with self._part() as tx:
                 yield tx
             group = self._group
-            if group is not None and self._lock.waiting > len(group.turns):
+            others = group is not None and self._lock.waiting > len(group.turns)
+            if group is not None and others and time.monotonic() < group.began + JOINT_SECONDS:
                 turn = self._lock.queue()
                 group.turns.append(turn)
             else:
@@ -114,7 +121,7 @@ class Commits:
     @contextlib.contextmanager
     def _part(self) -> Iterator[Transaction]:
         """What is done in the block begins a transaction, or joins the pending one."""
-        joins = self._group is not None
+        joins, began = self._group is not None, time.monotonic()
         try:
             if not joins:
                 self._secure(False)
@@ -137,7 +144,7 @@ class Commits:
             except sqlite3.Error:
                 self._end(error)
             raise
-        self._group = self._group or _Group()
+        self._group = self._group or _Group(began)
         self._group.parts.append(tx)
 
     def _undo(self, error: BaseException) -> None:

@@ -218,13 +218,12 @@ class Transaction:
 
     def _turn_ids(self, memories: Sequence[Memory], source: int) -> list[int | None]:
         """The id of the turn that each memory names, made where it is new."""
-        keys: list[TurnKey | None] = [
-            None
-            if m.turn is None
-            else (m.turn, *map(self.name_id, (m.namespace, m.conversation, m.session)))
-            for m in memories
-        ]
-        self.give_way()
+        keys: list[TurnKey | None] = []
+        for place, m in enumerate(memories):
+            if not place % MANY:
+                self.give_way()
+            ids_of = map(self.name_id, (m.namespace, m.conversation, m.session))
+            keys.append(None if m.turn is None else (m.turn, *ids_of))
         wanted = dict.fromkeys(key for key in keys if key is not None)
         names = list(dict.fromkeys(key[0] for key in wanted))
         ids: dict[TurnKey, int] = {}
@@ -235,8 +234,7 @@ class Transaction:
             sql += f" WHERE source = ? AND name IN ({marks})"
             for number, name, *scope in self.rows(sql, (source, *part)):
                 ids[(name, *scope)] = number
-        new = [key for key in wanted if key not in ids]
-        if new:
+        if new := [key for key in wanted if key not in ids]:
             made = list(enumerate(new, self._next_id("turns")))
             columns = "id, source, name, namespace, conversation, session"
             sql = f"INSERT INTO turns ({columns}) VALUES (?, ?, ?, ?, ?, ?)"
@@ -270,10 +268,12 @@ class Transaction:
         One that is here already, by its key or because memories named it, is brought up to date.
         """
         known = self._turns_named({turn.name for turn, _, _ in turns}, source)
+        self.give_way()
         firsts = [next(filter(None, turn.members), 0) for turn, _, _ in turns]
         sql = "SELECT id, namespace, coalesce(conversation, 0), coalesce(session, 0)"
         sql += " FROM memories WHERE id IN (SELECT value FROM json_each(?))"
         scopes = {number: scope for number, *scope in self.rows(sql, (json.dumps(firsts),))}
+        self.give_way()
         ids: list[int] = []
         made: list[rows.Row] = []
         for (turn, key, extra), first in zip(turns, firsts, strict=True):

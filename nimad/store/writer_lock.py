@@ -1,4 +1,4 @@
-"""The right to write to the records: it goes to those who wait for it in the order they came.
+"""The right to write to the records: users take turns, and what works for one comes in order.
 
 Python's own locks go to any thread that asks at the right moment.  Here the holder knows whether
 others wait, may queue behind them for a second turn, and may send home those who need none any
@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import threading
 
+_here = threading.local()
+
+
+def work_for(user: int) -> None:
+    """From now on this thread works for a user; one that never says so, for nimad itself."""
+    _here.user = user
+
 
 class Turn:
     """A place in the queue; `has_lock` tells, once it was called, whether with the lock."""
 
     def __init__(self) -> None:
+        self.user: int | None = getattr(_here, "user", None)
         self.called = threading.Lock()
         self.called.acquire()
         self.has_lock = False
 
 
 class WriterLock:
-    """A reentrant lock for threads, given in the order of the queue."""
+    """A reentrant lock for threads.  Its queue is one of users, each with a queue of turns: who has
+    many threads waiting is called no more often than who has one."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._queue: dict[Turn, None] = {}
+        self._queues: dict[int | None, dict[Turn, None]] = {}
+        self.waiting = 0
+        """The number of turns in the queues."""
         self._taken = False
         self._owner = 0
         self._depth = 0
@@ -34,16 +45,12 @@ class WriterLock:
         """How often the calling thread holds it."""
         return self._depth if self._owner == threading.get_ident() else 0
 
-    @property
-    def waiting(self) -> int:
-        """The number of turns in the queue."""
-        return len(self._queue)
-
     def queue(self) -> Turn:
-        """A turn behind all others; the lock comes at once when nobody has it."""
+        """A turn behind all others of its user; the lock comes at once when nobody has it."""
         turn = Turn()
         with self._mutex:
-            self._queue[turn] = None
+            self._queues.setdefault(turn.user, {})[turn] = None
+            self.waiting += 1
             if not self._taken:
                 self._pass_on()
         return turn
@@ -64,9 +71,16 @@ class WriterLock:
     def dismiss(self, turn: Turn) -> None:
         """Take a turn out of the queue and let its thread go on, without the lock."""
         with self._mutex:
-            if turn in self._queue:
-                del self._queue[turn]
+            if turn in self._queues.get(turn.user, ()):
+                self._take_out(turn)
                 turn.called.release()
+
+    def _take_out(self, turn: Turn) -> None:
+        self.waiting -= 1
+        turns = self._queues[turn.user]
+        del turns[turn]
+        if not turns:
+            del self._queues[turn.user]
 
     def __enter__(self) -> None:
         me = threading.get_ident()
@@ -85,7 +99,7 @@ class WriterLock:
         self.release()
 
     def release(self) -> None:
-        """Undo one `with` or `wait`; the last one gives the lock to the first of the queue."""
+        """Undo one `with` or `wait`; the last one gives the lock to who is next."""
         self._depth -= 1
         if not self._depth:
             self._owner = 0
@@ -96,10 +110,14 @@ class WriterLock:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """Give the lock to the first of the queue; the mutex is held."""
-        self._taken = bool(self._queue)
+        """Give the lock to the first turn of the first user, whose others come behind those of all
+        other users; the mutex is held."""
+        self._taken = bool(self._queues)
         if self._taken:
-            turn = next(iter(self._queue))
-            del self._queue[turn]
+            turns = next(iter(self._queues.values()))
+            turn = next(iter(turns))
+            self._take_out(turn)
+            if turns:
+                self._queues[turn.user] = self._queues.pop(turn.user)
             turn.has_lock = True
             turn.called.release()

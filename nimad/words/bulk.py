@@ -21,6 +21,8 @@ _TOGETHER = 1 << 16
 """Size of the texts that are cut together [bytes]."""
 _BYTES_KEPT = 1 << 20
 """Size of the tokens up to which they are kept [bytes]."""
+LEARNED = 256
+"""New tokens from which on their terms are found before more texts are cut: 1 ms [tokens]."""
 _LETTERS = ASCII_WORDS[:128] + bytes(range(128, 256))
 
 Found = NDArray[np.int32]
@@ -50,24 +52,29 @@ class Lexicon:
         """The numbers of the tokens of some texts, one behind the other, and how many each has."""
         with self._lock:
             found, held = load_kernels().cut(texts, np.cumsum(sizes, dtype=np.int64), self._table)
+            if len(self._table) - len(self._term_of) > LEARNED:
+                self._learn()
         return found, held.tolist()
 
     def terms_of(self, found: Found) -> Found:
         """The number in `terms` of the term of each token."""
         with self._lock:
-            fresh = self._table.since(len(self._term_of))
-            if fresh:
-                self._term_of = np.append(self._term_of, self._numbers_of(fresh))
+            self._learn()
             return self._term_of[found]
 
-    def _numbers_of(self, tokens: Sequence[bytes]) -> Found:
+    def _learn(self) -> None:
+        """Find the terms of the tokens that have none yet."""
+        tokens = self._table.since(len(self._term_of))
+        if not tokens:
+            return
         stems = self._stem([token.decode("utf-8", "surrogatepass") for token in tokens])
         made = [stem.encode("utf-8", "surrogatepass") for stem in stems]
         for term in made:
             if term not in self._numbers:
                 self._numbers[term] = len(self.terms)
                 self.terms.append(term)
-        return np.array([self._numbers[term] for term in made], np.int32)
+        fresh = np.array([self._numbers[term] for term in made], np.int32)
+        self._term_of = np.append(self._term_of, fresh)
 
 
 class CutTexts:

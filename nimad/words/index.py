@@ -54,6 +54,8 @@ _Listed = tuple[int, Sequence[str], int]
 """A memory of the lists: its id, its terms, how many words it has."""
 Rows = tuple[Numbers, Counts]
 """The rows that hold a term, ascending, and the counts."""
+_NOTHING: tuple[Rows, int] = (np.zeros(0, np.uint32), np.zeros(0, np.uint16)), 0
+"""What is known of a term before any segment was read."""
 
 
 class TermIndex:
@@ -79,15 +81,17 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept = OrderedDict[str, Rows]()
-        """What segments have of terms, those that were asked last behind the others."""
+        self._kept = OrderedDict[str, tuple[Rows, int]]()
+        """What segments have of terms, those that were asked last behind the others, and the last
+        memory of those segments."""
         self._kept_size = 0
         self._layout = -1
         self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
         self._listed: list[_Listed] = []
         self._listed_terms = 0
         self._lists: dict[str, list[int]] = {}
-        self._places: OrderedDict[str, list[tuple[Segment, int]]] = OrderedDict()
+        self._places = OrderedDict[str, tuple[list[tuple[Segment, int]], int]]()
+        """Where terms stand, and in how many segments that was looked for."""
 
     def close(self) -> None:
         """Give back what is held besides memory."""
@@ -148,7 +152,7 @@ class TermIndex:
             end = start + len(cut.held)
             if len(cut.held) > LISTED - CUT or cut.size >= LISTED_TERMS or end == len(ids):
                 give_way()
-                self._add_cut(ids[start:end], texts[start:end], cut)
+                self._add_cut(ids[start:end], texts[start:end], cut, give_way)
                 self._join(give_way)
                 if self._lexicon.full:
                     self._lexicon = Lexicon(self._analysis.terms)
@@ -163,17 +167,28 @@ class TermIndex:
                 break
             self.add_ahead([number for number, _ in page], [text for _, text in page], give_way)
 
-    def _add_cut(self, ids: Sequence[int], texts: Sequence[str], cut: CutTexts) -> None:
+    def _add_cut(
+        self,
+        ids: Sequence[int],
+        texts: Sequence[str],
+        cut: CutTexts,
+        give_way: Callable[[], object],
+    ) -> None:
+        if not self.complete:
+            return
+        segment = None
+        if len(ids) >= BULK and ids[0] > self.seen:  # without the lock, for which others wait
+            terms = cut.terms()
+            made = writer.of_numbers(ids, cut.lexicon.terms, terms, cut.held, cut.lengths)
+            segment = writer.in_memory(made, give_way)
+            give_way()
         with self._adding:
             if not self.complete:
                 return
             self._follow(ids[0] - 1)
-            if len(ids) < BULK or ids[0] <= self.seen:
+            if segment is None or ids[0] <= self.seen:
                 self._add_texts(ids, texts)
                 return
-            terms = cut.terms()
-            made = writer.of_numbers(ids, cut.lexicon.terms, terms, cut.held, cut.lengths)
-            segment = writer.in_memory(made)
             with self._lock:
                 self._freeze()
                 self._show(segment)
@@ -250,10 +265,10 @@ class TermIndex:
 
     def _show(self, *made: Segment, of: int = 0) -> None:
         """Put segments behind those of the tail, in place of the last `of`; to be called with the
-        lock."""
+        lock.  What was read of the others still holds."""
         self._frozen = (*self._frozen[: len(self._frozen) - of], *made)
-        self._places.clear()
-        self._forget()
+        if of:
+            self._places.clear()
 
     def _join(self, give_way: Callable[[], object] = lambda: None) -> None:
         """Make one segment of the last ones of the tail, where these are many and small: without a
@@ -345,15 +360,23 @@ class TermIndex:
                 self._layout = layout
                 self._rows_of.clear()
                 self._forget()
-        found, late = self._find(term)
-        kept = self._kept.get(term)
-        if kept is not None:
+        found, late, segments = self._find(term)
+        several = beginning(term) is not None
+        kept, upto = self._kept.get(term, _NOTHING)
+        if any(segment.first <= upto < segment.last for segment, _ in found):
+            kept, upto = _NOTHING  # one was made of some that were read and some that were not
+        elif upto:
             with suppress(KeyError):  # another query may have made room meanwhile
                 self._kept.move_to_end(term)
-        else:
-            kept = Postings(self._read_rows(found, ids, several=beginning(term) is not None))
-            if not any(segment.last > ids[-1] for segment, _ in found):
-                self._keep(term, kept, max(POSTINGS_KEPT, KEPT_SHARE * len(ids)))
+        # of the last ones the caller may not have all rows yet
+        last = next((each.last for each in reversed(segments) if each.last <= ids[-1]), 0)
+        if last > upto:
+            due = [each for each in found if upto < each[0].last <= last]
+            if due or not upto:
+                kept = Postings(_joined(kept, self._read_rows(due, ids, several=several)))
+            self._keep(term, kept, last, max(POSTINGS_KEPT, KEPT_SHARE * len(ids)))
+        if newer := [each for each in found if each[0].last > max(last, upto)]:
+            kept = _joined(kept, self._read_rows(newer, ids, several=several))
         if not late:
             return kept
         often = Counter(sorted(late))
@@ -361,18 +384,17 @@ class TermIndex:
         rows = ids.searchsorted(more)
         known = ids.take(rows, mode="clip") == more
         rows, counts = rows[known], np.minimum(counts[known], MOST_COUNTED)
-        return (
-            np.concatenate([kept[0], rows.astype(np.uint32)]),
-            np.concatenate([kept[1], counts.astype(np.uint16)]),
-        )
+        return _joined(kept, (rows.astype(np.uint32), counts.astype(np.uint16)))
 
-    def _keep(self, term: str, rows: Rows, most: int) -> None:
+    def _keep(self, term: str, rows: Rows, upto: int, most: int) -> None:
         with self._lock:
-            if len(rows[0]) <= most // 4 and term not in self._kept:
-                self._kept[term] = rows
+            if (old := self._kept.pop(term, None)) is not None:
+                self._kept_size -= len(old[0][0]) + 64
+            if len(rows[0]) <= most // 4:
+                self._kept[term] = rows, upto
                 self._kept_size += len(rows[0]) + 64
             while self._kept_size > most:
-                _, oldest = self._kept.popitem(last=False)
+                _, (oldest, _) = self._kept.popitem(last=False)
                 self._kept_size -= len(oldest[0]) + 64
 
     def _read_rows(
@@ -414,11 +436,11 @@ class TermIndex:
 
         Raises WordsDamaged.
         """
-        found, late = self._find(term)
+        found, late, _ = self._find(term)
         return len(set(late)) + sum(int(segment.holders[number]) for segment, number in found)
 
-    def _find(self, term: str) -> tuple[list[tuple[Segment, int]], list[int]]:
-        """Where a term stands in the segments, in the order of ids, and its list."""
+    def _find(self, term: str) -> tuple[list[tuple[Segment, int]], list[int], tuple[Segment, ...]]:
+        """Where a term stands in the segments, in the order of ids, its list, and all segments."""
         if not self.complete:
             raise WordsDamaged(path=self._records.path, detail="it is being made anew")
         first = beginning(term)
@@ -427,20 +449,25 @@ class TermIndex:
                 late = list(self._lists.get(term, ()))
             else:
                 late = [n for t, ids in self._lists.items() if t.startswith(first) for n in ids]
-            found = self._places.get(term)
-            if found is not None:
-                self._places.move_to_end(term)
-                return found, late
-            raw = (first or term).encode("utf-8", "surrogatepass")
-            found = [
-                (segment, number)
-                for segment in (*self._sealed, *self._frozen)
-                for number in segment.numbers(raw, beginning=first is not None)
-            ]
-            self._places[term] = found
+            segments = (*self._sealed, *self._frozen)
+            found, looked = self._places.pop(term, ([], 0))
+            if looked < len(segments):
+                raw = (first or term).encode("utf-8", "surrogatepass")
+                more = [
+                    (segment, number)
+                    for segment in segments[looked:]
+                    for number in segment.numbers(raw, beginning=first is not None)
+                ]
+                found = [*found, *more]
+            self._places[term] = found, len(segments)
             if len(self._places) > PLACES_KEPT:
                 self._places.popitem(last=False)
-        return found, late
+        return found, late, segments
+
+
+def _joined(rows: Rows, more: Rows) -> Rows:
+    """Rows and others behind them."""
+    return np.concatenate([rows[0], more[0]]), np.concatenate([rows[1], more[1]])
 
 
 def _segment_of(listed: Sequence[_Listed]) -> Segment:

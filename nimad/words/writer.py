@@ -191,7 +191,7 @@ def of_segments(
 ) -> list[tuple[str, Iterator[Buffer]]]:
     """The regions of several segments together, in the order of ids, without what is forgotten.
 
-    `alive`: int64[m], ascending, the ids that exist.  `give_way` is called before each portion,
+    `alive`: int64[m], ascending, the ids that exist.  `give_way` is called a few times a portion,
     which takes some milliseconds.
     """
     return _regions(*_living(segments, alive, give_way))
@@ -264,17 +264,27 @@ def _merged(
             for at, segment in zip(done, segments, strict=True)
         ]
         parts = [
-            _part(segment, at, end, place)
+            _part(segment, at, end, place, give_way)
             for segment, at, end, place in zip(segments, done, ends, places, strict=True)
             if end > at
         ]
         done = ends
+        give_way()
         if parts:
-            yield _joined(parts)
+            joined = _joined(parts)
+            give_way()
+            yield joined
 
 
-def _part(segment: Segment, first: int, end: int, place: NDArray[np.int32]) -> Portion:
+def _part(
+    segment: Segment,
+    first: int,
+    end: int,
+    place: NDArray[np.int32],
+    give_way: Callable[[], object],
+) -> Portion:
     """Some terms of a segment, with new documents; what is forgotten is left out."""
+    give_way()
     gaps, more = segment.packed(first, end)
     numbers, holders = unpack(gaps), segment.holders[first:end].astype(np.int64)
     owner = np.repeat(np.arange(end - first), holders)
@@ -310,9 +320,15 @@ def _joined(parts: Sequence[Portion]) -> Portion:
 # --- where they go ------------------------------------------------------------------------------
 
 
-def in_memory(regions: list[tuple[str, Iterator[Buffer]]]) -> Segment:
-    """A segment that no file has."""
-    return Segment.in_memory({name: b"".join(chunks) for name, chunks in regions})
+def in_memory(
+    regions: list[tuple[str, Iterator[Buffer]]], give_way: Callable[[], object] = lambda: None
+) -> Segment:
+    """A segment that no file has; `give_way` is called before each region is made."""
+    made: dict[str, bytes] = {}
+    for name, chunks in regions:
+        give_way()
+        made[name] = b"".join(chunks)
+    return Segment.in_memory(made)
 
 
 def write_file(path: Path, regions: list[tuple[str, Iterator[Buffer]]]) -> Summary:

@@ -8,6 +8,10 @@ irregular moments, twenty times a second: while nothing else is done (idle), whi
 moves in with the strategy full, and while its own nimactl imports a file.  After each of both the
 same is asked of the idle daemon again, for the store has grown.  All times of a phase count, of all
 rounds.  `--realtime`, as root, runs both sides at SCHED_RR: then other processes hardly matter.
+
+On a machine that others use, times tell of them.  `work` is the processor time of all threads of
+the daemon from when a question is sent until its reply is here: what it takes itself, and what
+others do meanwhile that did not let it go first.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ UPKEEP_SECONDS = 2.0
 PHASES = ("idle", "migration", "idle after it", "import", "idle after that")
 
 Times = dict[str, list[float]]
-"""Milliseconds of the questions of each phase; under `NAME/s` the memories a second."""
+"""Milliseconds of the questions of each phase; under `NAME/s` the memories a second, under
+`NAME/work` the processor time of the daemon meanwhile [milliseconds]."""
 
 
 def run(checkout: Path, source: Path, talk: Talk) -> Times:
@@ -65,7 +70,8 @@ def run(checkout: Path, source: Path, talk: Talk) -> Times:
                     if doing is wait:
                         time.sleep(UPKEEP_SECONDS)
                     began = time.perf_counter()
-                    found[name] = asked_while(client, questions, doing)
+                    asked = asked_while(client, questions, doing, daemon.pid)
+                    found[name], found[f"{name}/work"] = asked
                     found[f"{name}/s"] = [
                         (len(talk.memories) - BEFORE) / (time.perf_counter() - began)
                     ]
@@ -92,16 +98,25 @@ def move_in(client: Client, source: Path) -> None:
         time.sleep(0.05)
 
 
-def asked_while(client: Client, questions: Iterator[str], doing: Callable[[], None]) -> list[float]:
-    """Ask until something is done; milliseconds of each question."""
-    over, took, chance = threading.Event(), list[float](), random.Random(7)
+def worked(pid: int) -> float:
+    """Processor time of all threads of a process so far, clock_getcpuclockid(3) [milliseconds]."""
+    return time.clock_gettime_ns((~pid << 3) | 2) / 1e6
+
+
+def asked_while(
+    client: Client, questions: Iterator[str], doing: Callable[[], None], pid: int
+) -> tuple[list[float], list[float]]:
+    """Ask until something is done; milliseconds of each question, and of the daemon's work."""
+    over, chance = threading.Event(), random.Random(7)
+    took, work = list[float](), list[float]()
 
     def ask() -> None:
         while not over.wait(chance.uniform(0.5, 1.5) / PER_SECOND):
-            text = next(questions)
+            text, before = next(questions), worked(pid)
             began = time.perf_counter()
             client.call("query", text=text)
             took.append((time.perf_counter() - began) * 1000)
+            work.append(worked(pid) - before)
 
     asker = threading.Thread(target=ask)
     asker.start()
@@ -110,25 +125,31 @@ def asked_while(client: Client, questions: Iterator[str], doing: Callable[[], No
     finally:
         over.set()
         asker.join()
-    return took
+    return took, work
 
 
 def table(checkout: Path, rounds: list[Times]) -> str:
     """What was found of one checkout."""
     lines = [str(checkout)]
-    cuts = {}
+    cuts, works = {}, {}
     for name in PHASES:
         took = [each for times in rounds for each in times[name]]
         hundredths = statistics.quantiles(took, n=100)
-        cuts[name] = hundredths[94]
+        work = [each for times in rounds for each in times[f"{name}/work"]]
+        cuts[name], works[name] = hundredths[94], statistics.quantiles(work, n=20)[18]
         lines.append(
             f"  {name:16} p50 {hundredths[49]:6.2f} ms  p95 {hundredths[94]:6.2f} ms"
-            f"  p99 {hundredths[98]:6.2f} ms  ({len(took)} asked)"
+            f"  p99 {hundredths[98]:6.2f} ms"
+            f"  work p50 {statistics.median(work):6.2f} ms  p95 {works[name]:6.2f} ms"
+            f"  ({len(took)} asked)"
         )
-    for work, after in (("migration", "idle after it"), ("import", "idle after that")):
-        rate = statistics.median(times[f"{work}/s"][0] for times in rounds)
-        times_idle = cuts[work] / cuts[after]
-        lines.append(f"  {work}: p95 {times_idle:.2f} times idle, {rate:,.0f} memories/s")
+    for during, after in (("migration", "idle after it"), ("import", "idle after that")):
+        rate = statistics.median(times[f"{during}/s"][0] for times in rounds)
+        times_idle, more = cuts[during] / cuts[after], works[during] / works[after]
+        lines.append(
+            f"  {during}: p95 {times_idle:.2f} times idle, that of the work {more:.2f} times,"
+            f" {rate:,.0f} memories/s"
+        )
     return "\n".join(lines)
 
 

@@ -416,6 +416,16 @@ def test_users_take_turns_and_one_thread_is_left_for_the_others(start: Start) ->
     assert [n for uid, n in order if uid == 2] == [0, 1, 2]
 
 
+def test_what_comes_in_bulk_takes_few_threads_and_none_of_those_for_small_writes(
+    start: Start,
+) -> None:
+    server = start()
+    with server.client() as client:
+        names = [client.call("write", {"value": "x" * size}) for size in (1, dispatch.LARGE)]
+    assert [name.partition("_")[0] for name in names] == ["write", "bulk"]
+    assert server.server.dispatcher._lanes["bulk"]._most < dispatch.WRITERS
+
+
 # --- descriptors ----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import struct
@@ -15,10 +16,12 @@ import pytest
 
 from nimad.errors import DiskReadOnly
 from nimad.model import Memory
+from nimad.serve.lanes import Lane
+from nimad.store import commits as commits_module
 from nimad.store import records as records_module
 from nimad.store.records import Records
-from nimad.store.writer_lock import WriterLock
-from tests.threads import Background, side_by_side
+from nimad.store.writer_lock import WriterLock, work_for
+from tests.threads import PATIENCE, Background, side_by_side
 
 THREADS = 6
 
@@ -27,6 +30,12 @@ THREADS = 6
 def records(tmp_path: Path) -> Iterator[Records]:
     with closing(Records.open(tmp_path / "records.sqlite")) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, whoever waits joins."""
+    monkeypatch.setattr(commits_module, "JOINT_SECONDS", PATIENCE)
 
 
 def commits(records: Records) -> int:
@@ -75,6 +84,15 @@ def test_those_who_wait_are_committed_together(records: Records) -> None:
         *("note 0", "note 5", "alone")
     ]
     assert [(c.first, c.last) for c in records.changes(0, 9)] == [(n, n) for n in range(1, 8)]
+
+
+def test_who_took_long_is_not_joined(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who came first would wait for the long parts of all others."""
+    monkeypatch.setattr(commits_module, "JOINT_SECONDS", 0.0)
+    before = commits(records)
+    works = [lambda text=f"note {n}": remember(records, text) for n in range(THREADS)]
+    assert together(records, *works) == list(range(1, THREADS + 1))
+    assert commits(records) == before + THREADS
 
 
 def test_one_that_fails_takes_none_along(records: Records) -> None:
@@ -203,3 +221,47 @@ def test_the_lock_is_given_in_order_and_may_be_held_twice() -> None:
     for thread in threads:
         thread.finish()
     assert order == list(range(THREADS)) and lock.waiting == lock.depth == 0
+
+
+def test_users_take_turns() -> None:
+    """Whoever has many threads waiting is called no more often than who has one."""
+    lock, order = WriterLock(), list[str]()
+
+    def take(name: str) -> None:
+        work_for(ord(name[0]))
+        with lock:
+            order.append(name)
+
+    names = ["a1", "a2", "a3", "a4", "b1", "a5", "c1", "b2"]
+    threads = [Background(take, name) for name in names]
+    with lock:
+        for number, thread in enumerate(threads):
+            thread.start()
+            while lock.waiting <= number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.finish()
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3", "a4", "a5"] and lock.waiting == 0
+
+
+def test_a_request_works_for_its_user(records: Records) -> None:
+    """One with four requests that write, then one with one: that is the second to write."""
+    order: list[int] = []
+
+    def write(uid: int) -> None:
+        with records.write():
+            order.append(uid)
+
+    async def ask() -> None:
+        lane = Lane("a test", 8)
+        jobs = []
+        with records.exclusive():
+            for number, uid in enumerate((7, 7, 7, 7, 8)):
+                jobs.append(lane.submit(uid, partial(write, uid)).outcome)
+                while records.waiting_writers <= number:
+                    await asyncio.sleep(0.001)
+        await asyncio.gather(*jobs)
+        lane.close()
+
+    asyncio.run(ask())
+    assert order == [7, 8, 7, 7, 7]

@@ -4,26 +4,39 @@ to take over what the migration has just written."""
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from nimad.config import Config
 from nimad.core import query_priority
 from nimad.core.query_priority import QueryPriority
 from nimad.core.store import MemoryStore
+from nimad.core.unwritten import BULK
+from nimad.errors import DiskFull
+from nimad.index.kernels.contract import LANES
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory, Stage
 from nimad.serve.access import Access
 from nimad.serve.dispatch import MYSELF, Dispatcher
 from nimad.serve.frames import Frame
+from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from nimad.store import sources
+from tests.benchmarks.talk import make_talk
 from tests.legacy import stores
-from tests.legacy.moving import attach, opened
+from tests.legacy.moving import QUICK, attach, opened
 from tests.threads import PATIENCE, Background
 
 ROWS = 200
@@ -88,6 +101,96 @@ def test_no_stage_of_a_full_migration_goes_on_for_long_without_a_look(
     assert looks[Stage.LINKED] >= ROWS // 32 + ROWS // 16, looks
 
 
+def test_what_lies_between_two_looks_does_not_grow_with_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In calls of functions, which are as many on every machine: 1,000 take .3 ms or so.  A look
+    that is missing where a batch's rows are gone through costs each of them some."""
+    rows, most = 1500, 5000
+    calls, longest, last = 0, dict[str, int](), ""
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    def look(self: QueryPriority, longest_pause: float = 0.0) -> None:
+        nonlocal calls, last
+        profiler = sys.getprofile()
+        sys.setprofile(None)
+        here = "".join(traceback.format_stack(sys._getframe(1), 4))
+        between = f"{last}\n  to\n{here}"
+        longest[between] = max(longest.get(between, 0), calls)
+        calls, last = 0, here
+        sys.setprofile(profiler)
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        made = np.random.default_rng(len(texts)).normal(size=(len(texts), 256)).astype(np.float32)
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+        return made
+
+    source = stores.small_store(tmp_path / "graph.sqlite", count=rows)
+    for state in ("warm", "state"):  # what is imported, compiled or looked up once is not counted
+        monkeypatch.setattr(QueryPriority, "yield_to_queries", look)
+        settings = {"migration__batch_size": rows, "graph__engine": "ladybug"}
+        with opened(tmp_path / state, **settings) as (store, manager):
+            monkeypatch.setattr(store.query_priority, "_last", math.inf)  # somebody asks
+            monkeypatch.setattr(store.embedder, "embed", embed)
+            talk = [Memory(**fields) for fields in make_talk(rows, 1).memories]
+            calls, last = 0, "the begin"
+            longest.clear()
+            sys.setprofile(count)
+            try:
+                attach(manager, source, strategy="full")
+                manager.finish()
+                for first in range(0, rows, 500):
+                    store.remember_many(talk[first : first + 500])
+                while store.words.follow():
+                    pass
+            finally:
+                sys.setprofile(None)
+                monkeypatch.undo()
+    found = sorted(longest, key=longest.__getitem__)
+    assert longest[found[-1]] <= most, f"{longest[found[-1]]} calls from\n{found[-1]}"
+
+
+def test_who_gives_memory_back_looks_before(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C library lets nobody have memory meanwhile: some milliseconds."""
+    done = ["begin"]
+    monkeypatch.setattr("nimad.heap.give_back", lambda: done.append("give back"))
+    with moving(tmp_path, source) as (store, manager):
+        monkeypatch.setattr(QueryPriority, "yield_to_queries", lambda *_: done.append("look"))
+        store.words._give_way = store.query_priority.yield_to_queries
+        monkeypatch.setattr("nimad.core.store.TEXT", 1)
+        manager.finish()
+        store.remember_many([Memory(f"It is noon, {number}.") for number in range(BULK)])
+        store.words.rebuild()
+        server = Server([], Access("", ""), Limits.of(store.config))
+        server.dispatcher.give_way = store.give_way
+        server._give_back()
+    before = Counter(done[place - 1] for place, what in enumerate(done) if what == "give back")
+    assert before["look"] >= 5 and before.total() == before["look"], before
+
+
+def test_a_segment_is_sealed_in_pieces_between_which_questions_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nimad.index.writer._PIECE", LANES)
+    looks = 0
+
+    def look(*_: object) -> None:
+        nonlocal looks
+        looks += 1
+
+    with closing(MemoryStore.open(tmp_path / "state", Config().replace(**QUICK))) as store:
+        store.remember_many([Memory(f"It is noon, {number}.") for number in range(10 * LANES)])
+        monkeypatch.setattr(store.semantic, "give_way", look)
+        assert store.semantic.flush() == 10 * LANES
+        assert looks == 20, "ten times while rows are coded and ten while they are written"
+        assert store.blocks.verify() == []
+
+
 def test_a_question_need_not_take_over_what_a_batch_has_just_added(
     source: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +203,46 @@ def test_a_question_need_not_take_over_what_a_batch_has_just_added(
         step(store, manager)
         assert store.recall._columns.count == ROWS, "somebody asks: the migration takes it over"
         assert store.query("number 7").hits
+
+
+def test_none_takes_over_either_what_was_committed_this_moment(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    with moving(tmp_path, source) as (store, manager):
+        commits = store.records._commits
+        real = commits._secure
+
+        def secure(changed: bool) -> None:
+            real(changed)
+            if changed:  # the COMMIT is over, and what is to follow it not done yet
+                store.query("number 7")
+                seen.append((store.records.counts()["memories"], store.recall._columns.count))
+
+        monkeypatch.setattr(commits, "_secure", secure)
+        step(store, manager)
+        assert seen == [(ROWS, 0)]
+        store.catch_up()
+        store.remember_many([Memory(f"It is noon, {number}.") for number in range(BULK)])
+        assert seen == [(ROWS, 0), (ROWS + BULK, ROWS)]
+        assert store.query("noon").hits
+
+
+def test_what_comes_after_a_bulk_that_was_not_committed_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(MemoryStore.open(tmp_path / "state", Config().replace(**QUICK))) as store:
+        commits = store.records._commits
+
+        def fail(changed: bool) -> None:
+            if changed:
+                raise DiskFull(detail="no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(commits, "_secure", fail)
+            with pytest.raises(DiskFull):
+                store.remember_many([Memory(f"It is noon, {number}.") for number in range(BULK)])
+        assert store.recall._unacknowledged == (0, 0)
 
 
 def test_what_others_add_meanwhile_is_found_at_once(source: Path, tmp_path: Path) -> None:
@@ -200,3 +343,18 @@ def test_a_reading_verb_goes_first_from_when_it_came_until_its_reply_is_out() ->
     asyncio.run(all_of_them())
     assert order[:4] == ["first", "asks", "sent", "over"]
     assert order[4:] == ["writes", "sent", "watches", "sent"]
+
+
+def test_a_large_frame_is_parsed_after_the_question_under_way() -> None:
+    asked: list[str] = []
+
+    async def send(text: str) -> None:
+        dispatcher = Dispatcher([Verb("says", "read", lambda call: {})], Access("", ""), 1)
+        dispatcher.give_way = lambda: asked.append(text[:5])
+        data = b'{"jsonrpc":"2.0","id":1,"method":"says","params":{"text":"%s"}}' % text.encode()
+        assert await dispatcher.answer(Frame(data, []), MYSELF) is not None
+        dispatcher.abandon()
+
+    for text in ("small", "some " * 1000, "large" * 20_000):
+        asyncio.run(send(text))
+    assert asked == ["large"]

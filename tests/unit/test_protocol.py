@@ -201,6 +201,37 @@ def test_an_error_carries_code_exit_and_hint() -> None:
     assert found["error"]["data"] == {"code": "busy", "exit": 75, "hint": "Try again in a moment."}
 
 
+def test_a_long_list_of_a_result_is_made_a_few_entries_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The encoder keeps the interpreter's lock until it has ended."""
+    compact, most = protocol._COMPACT, 0
+
+    class Counting:
+        def encode(self, value: object) -> str:
+            nonlocal most
+            made = compact.encode(value)
+            most = max(most, len(made))
+            return made
+
+    entries = [{"id": n, "text": "x" * 1000} for n in range(100)]
+    odd = [*entries, {"text": "\ud800", "ä": float("nan")}, [], {}]
+    monkeypatch.setattr(protocol, "_COMPACT", Counting())
+    for results in (entries, entries[:8], odd):
+        result = {"results": results, "degraded": None, "took_ms": 1.5}
+        reply = protocol.result_reply(7, result)
+        assert most < 9000 and reply.count(b"\n") == 1
+        expected = {"jsonrpc": "2.0", "id": 7, "result": result}
+        assert json.loads(reply) == json.loads(json.dumps(expected).replace("NaN", "null"))
+        if results != odd:
+            assert reply == json.dumps(expected, separators=(",", ":")).encode() + b"\n"
+            assert protocol.size_of(result) == len(protocol.encode(result))
+    length = len(reply) - 1  # without the newline
+    assert protocol.result_reply(7, result, length) == reply
+    with pytest.raises(ReplyTooLarge):
+        protocol.result_reply(7, result, length - 1)
+
+
 def test_an_error_whose_template_lacks_a_field_still_makes_a_reply() -> None:
     class Forgetful(NimadError, code="forgetful", exit=70, wire=-32603):
         """It has {something}."""
