@@ -49,7 +49,7 @@ def rest_empty(board: Emulated) -> Figures:
 
 
 def remember(board: Emulated) -> Figures:
-    found: Figures = measure(board, "remember", 200)
+    found: Figures = measure(board, "remember", 1000)
     return found
 
 
