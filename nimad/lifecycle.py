@@ -293,7 +293,7 @@ class Daemon:
         """
         degraded = self._store.degraded()
         try:
-            memories = self._store.records.value("SELECT count(*) FROM memories")
+            memories = self._store.records.counts()["memories"]
             sources = self._migrations.sources()
         except NimadError as error:
             if error.message != self._unread:

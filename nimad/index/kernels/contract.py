@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.dataclass import dataclass
 from nimad.embed.vocabulary import TextSums
 from nimad.index.kernels.tokens import TokenTable
 
