@@ -38,6 +38,7 @@ from nimad.recall.semantic import (
     late_cosines,
 )
 from nimad.recall.weights import Weights
+from nimad.store.bounded import beginning
 from nimad.store.records import Records
 from nimad.text import signs, tokens
 from nimad.words.index import TermIndex
@@ -378,7 +379,8 @@ class Scoring:
         if best is None or not embedder.quick or not (whole or found.close):
             return found
         ids = self._columns.id[best.row : best.row + 1].tolist()  # none for row -1
-        text = "".join(text for part in self._records.texts_of(ids) for _, text in part)
+        sql = f"SELECT {beginning('text', evidence.READ)} FROM memories WHERE id = ?"
+        text = (self._records.value(sql, ids) if ids else None) or ""
         return evidence.weigh(evidence.measure_best(signals, best, text, embedder), least)
 
     def _find_candidates(self, scored: _Scored) -> _Candidates:
