@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,16 +119,16 @@ def test_a_word_of_about_the_same_meaning_is_half_a_word(tmp_path: Path) -> None
 def test_the_best_memory_is_read_only_where_it_is_close(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[list[int]] = []
-    texts_of = store.records.texts_of
+    read: list[str] = []
+    measure_best = evidence.measure_best
 
-    def reads(ids: Sequence[int]) -> Iterator[list[tuple[int, str]]]:
-        read.append(list(ids))
-        return texts_of(ids)
+    def reads(signals: dict[str, float], best: Any, text: str, embedder: Any) -> dict[str, float]:
+        read.append(text)
+        return measure_best(signals, best, text, embedder)
 
     found = {text: weigh(store, text) for text in (*ANSWERED, *FOREIGN)}
     both = {text: evidence.BOTH.evidence(one.signals) for text, one in found.items()}
-    monkeypatch.setattr(store.records, "texts_of", reads)
+    monkeypatch.setattr(evidence, "measure_best", reads)
     for strictness in (0.05, 0.5, 0.95):
         least = evidence.threshold(strictness)
         for text, one in found.items():
