@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 from nimad.disk.failures import disk_errors, missing
 from nimad.errors import InvalidRequest, NamespaceDenied, NimadError, ReplyTooLarge, UnknownMethod
@@ -47,6 +48,14 @@ LARGE = 1 << 16
 HUNG_SECONDS = 120.0
 """Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
 MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
+
+
+def lane_of(verb: Verb, params: dict[str, Any], size: int) -> str:
+    """The name of the lane for a request whose frame has `size` bytes."""
+    kind = "read" if verb.access == "read" else "write"
+    if is_lengthy(verb.name, params):
+        return "purge" if verb.name == "forget" else f"lengthy {kind}"
+    return "bulk" if kind == "write" and size > LARGE else kind
 
 
 class Dispatcher:
@@ -104,11 +113,7 @@ class Dispatcher:
                 raise UnknownMethod(method=protocol.shown(found.method))
             name = verb.name
             self.before(verb)
-            kind = "read" if verb.access == "read" else "write"
-            if kind == "write" and len(frame.data) > LARGE:
-                kind = "bulk"
-            if is_lengthy(verb.name, found.params):
-                kind = "purge" if verb.name == "forget" else f"lengthy {kind}"
+            kind = lane_of(verb, found.params, len(frame.data))
             with self._going_first(verb.watching or kind != "read"):
                 job = self._lanes[kind].submit(
                     peer.uid, partial(self._perform, verb, found, peer, frame.fds)

@@ -13,6 +13,7 @@ import string
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +29,7 @@ from nimad.migrate.manager import MigrationManager
 from nimad.model import AttachRequest, Memory, Relation, now_ms
 from nimad.serve import migration_verbs, service_verbs
 from nimad.serve.access import Access, Peer
-from nimad.serve.dispatch import Dispatcher
+from nimad.serve.dispatch import LARGE, SMALL, Dispatcher
 from nimad.serve.frames import Frame
 from nimad.serve.graph_verb import graph_verb
 from nimad.serve.params import REQUIRED
@@ -94,6 +95,22 @@ def refused(ask: Ask, method: str, **params: Any) -> Refusal:
     with pytest.raises(Refusal) as caught:
         ask(method, **params)
     return caught.value
+
+
+@pytest.mark.parametrize("size", [0, SMALL + 1, LARGE + 1])
+def test_every_verb_answers_a_frame_of_any_size(
+    served: dict[str, Verb], ask: Ask, size: int
+) -> None:
+    """In whatever lane it is done, for what takes long and what does not."""
+    served |= {
+        name: replace(verb, run=lambda call: {}, takes=None, descriptor="")
+        for name, verb in served.items()
+    }
+    for name, params in itertools.product(
+        served, ({}, {"purge": True}, {"size": 9}, {"fleet": True})
+    ):
+        with suppress(Refusal):  # of parameters that it does not know
+            ask(name, filled=" " * size, **params)
 
 
 @pytest.mark.parametrize("code", ["EIO", "ENOSPC", "EROFS"])
