@@ -332,8 +332,9 @@ def main() -> int:
         asked = recall_signals.gather_all(sets, lambda text: print(text, flush=True))
         if given.signals:
             recall_signals.write(asked, given.signals)
-    head = HEAD.format(sets=_names(asked))
-    files = {WEIGHTS: [head], CLOSER_WEIGHTS: [head]}
+    fitted = f"Fitted on, and on small parts of:\n\n    {_names(asked)}"
+    same = "Fitted on the sets of `evidence_weights`."
+    files = {WEIGHTS: [HEAD.format(sets=fitted)], CLOSER_WEIGHTS: [HEAD.format(sets=same)]}
     tables = {name: Table(asked, without) for name, without in SIDES.items()}
     found = np.zeros(0)
     for name, table in tables.items():
@@ -384,9 +385,7 @@ As shipped, on articles that were not fitted on:
 HEAD = '''"""The weights of the evidence, written by `packaging/fit_evidence.py FOLDER... --write`;
 `nimad.recall.evidence.Model` tells what they are.
 
-Fitted on, and on small parts of:
-
-    {sets}
+{sets}
 """
 
 # fmt: off

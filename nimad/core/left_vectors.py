@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nimad.core import segments
 from nimad.embed.base import Embedder
-from nimad.errors import Degraded, DiskFailed, DiskFull
+from nimad.errors import NimadError
 from nimad.store.records import Records
 
 
@@ -35,13 +35,13 @@ class LeftVectors:
         made: Callable[[set[int]], None],
     ) -> None:
         """Give `add` the vectors of those that are still memories, and `made` all ids, while nobody
-        else writes; when it returns that was done, by whatever thread.  An embedder that is away is
-        left to idle time."""
+        else writes; when it returns that was done, by whatever thread.  Texts that cannot be read,
+        say, are left to idle time: no question is to fail for them."""
         if not self._left:
             return
         with self._lock:
             if left := self._left:
-                with contextlib.suppress(Degraded, DiskFull, DiskFailed):
+                with contextlib.suppress(NimadError):
                     ids, rows = segments.encode_memories(self._records, embedder, left)
                     with self._records.exclusive():
                         sql = "SELECT id FROM memories WHERE id IN"

@@ -1,14 +1,7 @@
 """The weights of the evidence, written by `packaging/fit_evidence.py FOLDER... --write`;
 `nimad.recall.evidence.Model` tells what they are.
 
-Fitted on, and on small parts of:
-
-    beam100k, locomo_dev, memdaily, notes in many languages, technical, timelineqa, xquad-ar,
-    xquad-de, xquad-de-asked-en, xquad-de-keywords, xquad-el, xquad-en, xquad-en-asked-de,
-    xquad-en-asked-es, xquad-en-asked-ru, xquad-en-asked-tr, xquad-en-asked-zh,
-    xquad-en-keywords, xquad-es, xquad-es-asked-de, xquad-es-keywords, xquad-hi, xquad-ro,
-    xquad-ru, xquad-ru-keywords, xquad-th, xquad-tr, xquad-tr-keywords, xquad-vi, xquad-zh,
-    xquad-zh-keywords
+Fitted on the sets of `evidence_weights`.
 """
 
 # fmt: off

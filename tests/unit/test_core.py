@@ -16,7 +16,7 @@ from nimad.check import check
 from nimad.config import Config
 from nimad.core import maintenance, reencoding, segments, semantic, status, unwritten
 from nimad.core.store import MemoryStore
-from nimad.errors import NotFound, StateBusy, UsageError
+from nimad.errors import NotFound, RecordsDamaged, StateBusy, UsageError
 from nimad.model import Filter, Memory, Relation
 from nimad.store import staged_segments
 from tests.threads import PATIENCE, Background, setting
@@ -121,6 +121,28 @@ def test_many_starts_without_an_idle_minute_between_them_leave_no_memory_without
         store.semantic.settle()  # these two as the daemon does right after READY
         store.semantic.seal_bulk()
         assert store.blocks.stats()["hot"] < 100
+    store.close()
+
+
+def test_what_a_start_left_and_cannot_be_read_fails_no_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore.open(tmp_path / "0", Config())
+    ids = [store.remember(Memory(text=text)) for text in TEXTS[:3]]
+    shutil.copytree(store.state, tmp_path / "1")
+    store.close()
+    store = MemoryStore.open(tmp_path / "1", Config())
+
+    def fails(*_: object) -> None:
+        raise RecordsDamaged(path=store.records.path, detail="it says no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "encode_memories", fails)
+        assert store.query(TEXTS[0], mode="words").hits and store.query(TEXTS[0]).hits
+    assert store.semantic.unencoded_ids == ids
+    while store.semantic.follow():
+        pass
+    assert store.blocks.ids().tolist() == ids
     store.close()
 
 
