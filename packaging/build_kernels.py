@@ -35,6 +35,7 @@ import numba
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from nimad.index.kernels.intrinsics import BLOCK, PAIRS
 from nimad.index.kernels.loader import source_digest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,10 +96,42 @@ def kernels_ir() -> str:
         module = llvm.parse_assembly(compiled.inspect_llvm())
         module.get_function(compiled.native_name).name = f"nimad_{name}"
         for thing in (*module.functions, *module.global_variables):
-            if not thing.is_declaration and thing.name != f"nimad_{name}":
+            if not thing.is_declaration and thing.name not in (f"nimad_{name}", PAIRS):
                 thing.linkage = llvm.Linkage.internal
         whole.link_in(module)
     return str(whole)
+
+
+def pairs_ir(target: Target) -> str:
+    """PAIRS by the instruction of x86 that multiplies 16-bit numbers and adds neighbours.
+
+    Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, PMADDWD.
+    """
+    widths = (("avx512bw", 32, "avx512.pmaddw.d.512"), ("avx2", 16, "avx2.pmadd.wd"))
+    width, name = next((w[1:] for w in widths if w[0] in target.needs), (8, "sse2.pmadd.wd"))
+    words, sums = f"<{width} x i16>", f"<{width // 2} x i32>"
+    lines, parts = [], []
+    for first in range(0, BLOCK, width):
+        picks = ", ".join(f"i32 {n}" for n in range(first, first + width))
+        mask = f"<{width} x i32> <{picks}>"
+        for each in "ab":
+            whole = f"<{BLOCK} x i16> %{each}, <{BLOCK} x i16> undef"
+            lines.append(f"%{each}{first} = shufflevector {whole}, {mask}")
+        call = f"@llvm.x86.{name}({words} %a{first}, {words} %b{first})"
+        lines.append(f"%p{first} = call {sums} {call}")
+        parts.append((width // 2, f"%p{first}"))
+    while len(parts) > 1:  # two at a time become one vector
+        (size, one), (_, other), *parts = parts
+        picks = ", ".join(f"i32 {n}" for n in range(2 * size))
+        joined, kind = f"{one}.{len(parts)}", f"<{size} x i32>"
+        pair = f"{kind} {one}, {kind} {other}"
+        lines.append(f"{joined} = shufflevector {pair}, <{2 * size} x i32> <{picks}>")
+        parts.append((2 * size, joined))
+    arguments = ", ".join(f"<{BLOCK} x i16> %{each}" for each in "ab")
+    body = "\n  ".join([*lines, f"ret <{BLOCK // 2} x i32> {parts[0][1]}"])
+    head = f"define <{BLOCK // 2} x i32> @{PAIRS}({arguments})"
+    declared = f"declare {sums} @llvm.x86.{name}({words}, {words})"
+    return f"{declared}\n{head} {{\n  {body}\n}}\n"
 
 
 def compile_object(ir: str, target: Target) -> bytes:
@@ -108,6 +141,9 @@ def compile_object(ir: str, target: Target) -> bytes:
         cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
     )
     module = llvm.parse_assembly(ir)
+    if target.arch == X86:
+        module.link_in(llvm.parse_assembly(pairs_ir(target)))
+    module.get_function(PAIRS).linkage = llvm.Linkage.internal
     module.triple = triple
     module.data_layout = str(machine.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=3)

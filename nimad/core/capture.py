@@ -105,27 +105,41 @@ class Capture:
         self.results = []
         stored: list[Memory] = []
         wanted = {id(memory) for memory in self.missing}
+        pending: dict[tuple[str, str, str], tuple[CapturedTurn, _Plan, list[Memory]]] = {}
         for turn in self._turns:
+            if (name := (turn.namespace, turn.session, turn.name)) in pending:
+                stored += self._store(tx, pending)  # then this one finds it
             plan = _compare(tx.rows, turn)
             added = [memory for memory in plan.missing if id(memory) in wanted]
-            state = "completed" if plan.ids else "stored"
             if plan.ids:  # of a turn that is there, its own conversation counts
                 for memory in added:
                     memory.conversation = plan.conversation
-            if added:
-                tx.add_memories(added)
-                plan.ids |= {memory.layer: memory.id for memory in added}
-                new, ids = {memory.layer for memory in added}, plan.ids
-                edges = [
-                    Relation(ids[origin], ids[target], name, WEIGHT)
-                    for name, origin, target in RELATIONS
-                    if origin in ids and target in ids and new & {origin, target}
-                ]
-                tx.add_relations([(edge, None, None) for edge in edges])
-                if turn.affect is not None:
-                    tx.keep_affect(added[0].id, turn.affect)
-                stored += added
+            pending[name] = turn, plan, added
+        return stored + self._store(tx, pending)
+
+    def _store(
+        self,
+        tx: Transaction,
+        pending: dict[tuple[str, str, str], tuple[CapturedTurn, _Plan, list[Memory]]],
+    ) -> list[Memory]:
+        """Store what different turns lack, all of it by few statements: others wait to write."""
+        stored = [memory for _, _, added in pending.values() for memory in added]
+        tx.add_memories(stored)
+        edges: list[Relation] = []
+        for turn, plan, added in pending.values():
+            state = "completed" if plan.ids else "stored"
+            ids, new = plan.ids, {memory.layer for memory in added}
+            ids |= {memory.layer: memory.id for memory in added}
+            edges += [
+                Relation(ids[origin], ids[target], name, WEIGHT)
+                for name, origin, target in RELATIONS
+                if origin in ids and target in ids and new & {origin, target}
+            ]
+            if added and turn.affect is not None:
+                tx.keep_affect(added[0].id, turn.affect)
             self.results.append(_result(turn, plan, state if added else "unchanged"))
+        tx.add_relations([(edge, None, None) for edge in edges])
+        pending.clear()
         return stored
 
 

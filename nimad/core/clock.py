@@ -26,8 +26,10 @@ from typing import Any
 from nimad.core.projection import Problem
 from nimad.errors import NimadError
 from nimad.model import LATEST_NOW, Memory, now_ms
+from nimad.store import dates
+from nimad.store.dates import CREATED, TIMESTAMP
 from nimad.store.records import Records
-from nimad.store.transaction import CREATED, TIMESTAMP, Transaction
+from nimad.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Clock:
         with self._records.write() as tx:
             sql = "SELECT memory, ? - ahead, fields FROM unset_clock WHERE boot = ? ORDER BY memory"
             moves = tx.rows(sql, (ahead, self.boot))
-            tx.move_in_time(moves)
+            dates.move(tx, moves)
             tx.execute("DELETE FROM unset_clock WHERE boot = ?", (self.boot,))
             done = len(moves) + json.loads(self._records.meta(META) or "{}").get("memories", 0)
             by = max((jump for _, jump, _ in moves), key=abs, default=0)
@@ -138,13 +140,7 @@ class Clock:
         Raises DiskFull and the like; then nothing has changed.
         """
         with self._records.write() as tx:
-            sql = "SELECT id, timestamp FROM memories WHERE id IN (SELECT value FROM json_each(?))"
-            rows = tx.rows(sql, (json.dumps(list(ids)),))
-            tx.move_in_time([(number, at - before, TIMESTAMP) for number, before in rows])
-            tx.many(
-                "UPDATE unset_clock SET fields = fields & ? WHERE memory = ?",
-                [(CREATED, number) for number in ids],
-            )
+            dates.give(tx, ids, at)
 
     def catch_up(self) -> None:
         """`set_right`, before memories are stored or shown; idle time tries again what fails."""

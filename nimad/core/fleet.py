@@ -23,7 +23,7 @@ from nimad.core.validate import check_memory
 from nimad.dataclass import dataclass
 from nimad.errors import FleetQuota, NotShared, UsageError
 from nimad.model import TURN_ROLES, Memory, Relation
-from nimad.store import fleet, forgotten, stamps
+from nimad.store import fleet, forgotten, keyed, stamps
 from nimad.store.bounded import size_of
 from nimad.store.fleet import Departure, Shared, SharedGoal, SharedMemory, SharedRelation, Taken
 from nimad.store.identity import Identity, identity
@@ -201,7 +201,7 @@ class Fleet:
     def _wins(self, tx: Transaction, taken: Taken, each: SharedMemory, removed: list[int]) -> bool:
         """Whether a document takes the place of the one with its key; the other is forgotten."""
         name = (each.memory.namespace, each.memory.key or "")
-        found = tx.documents([name]) if each.memory.key is not None else {}
+        found = keyed.documents(tx, [name]) if each.memory.key is not None else {}
         if not found:
             return True
         old = found[name][0]

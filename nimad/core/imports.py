@@ -217,8 +217,7 @@ class _Work:
         tx.delete_memories(self.removed)
         tx.add_memories(list(added.values()), source, seat=True)
         moved = {old[key]: memory.id for key, memory in added.items() if key in old}
-        for before, now in moved.items():
-            forgotten.replace(tx, before, now)
+        forgotten.replace(tx, moved)
         gone = set(self.removed)
         for origin_source, *ends, name, weight, link, extra in kept:
             # relations of what was replaced are those of what took its place

@@ -16,7 +16,7 @@ from nimad.core.unwritten import BULK
 from nimad.core.validate import are_sound, check_memory
 from nimad.errors import UsageError
 from nimad.model import Memory
-from nimad.store import forgotten, stamps
+from nimad.store import forgotten, keyed, stamps
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
 
@@ -109,7 +109,7 @@ class Writer:
                     _, rows = self._semantic.encode(texts)
                 before = tx.last_change()
                 if len(memories) >= BULK:
-                    tx.give_way = self._give_way
+                    tx.pause = self._give_way
                 added = add(tx)
                 ids = [memory.id for memory in added]
                 chosen = [places[id(memory)] for memory in added]
@@ -143,7 +143,7 @@ def _replace_documents(
 
     A document that is replaced was created when its first version was.
     """
-    old = tx.documents(names)
+    old = keyed.documents(tx, names)
     doomed = [number for number, _ in old.values()]
     if doomed:
         forgotten.remember(tx, doomed)
@@ -152,9 +152,7 @@ def _replace_documents(
         if memory.key is not None and (memory.namespace, memory.key) in old:
             memory.created = old[memory.namespace, memory.key][1] or None
     tx.add_memories(memories)
-    for memory in memories:
-        if memory.key is not None and (memory.namespace, memory.key) in old:
-            forgotten.replace(tx, old[memory.namespace, memory.key][0], memory.id)
-        if memory.key is not None:
-            stamps.note(tx, memory.id, now)
+    added = {(each.namespace, each.key): each.id for each in memories if each.key is not None}
+    forgotten.replace(tx, {old[name][0]: added[name] for name in old.keys() & added.keys()})
+    stamps.note(tx, [*added.values()], now)
     return doomed

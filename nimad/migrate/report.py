@@ -118,7 +118,7 @@ def measure(
             before, began = size_of(scratch), time.perf_counter()
             memories = [row.memory for row in in_steps(rows, store.give_way)]
             with records.write() as tx:
-                tx.give_way = store.give_way
+                tx.pause = store.give_way
                 ids = tx.add_memories(memories)
             texts = [memory.text for memory in memories]
             encoded = segments.encode(store.embedder, texts)

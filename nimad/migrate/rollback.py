@@ -22,7 +22,7 @@ from nimad.disk.durable import crash_point
 from nimad.migrate import snapshots
 from nimad.migrate.run import Run
 from nimad.model import Stage
-from nimad.store import hypervector_files, source_delta, sources
+from nimad.store import hypervector_files, rows, source_delta, sources
 from nimad.store.sources import Source
 
 BATCH = 1000
@@ -60,7 +60,8 @@ def roll_back(run: Run) -> Iterator[None]:
         yield
     run.close()
     with store.records.write() as tx:
-        tx.delete_source_turns(source.id)
+        turns = tx.rows("DELETE FROM turns WHERE source = ? RETURNING id", (source.id,))
+        tx.note_spans("delete", "turn", rows.ranges(sorted(number for (number,) in turns)))
         source_delta.forget(tx, source.id)
         tx.execute("DELETE FROM quarantine WHERE source = ?", (source.id,))
         sources.update(tx, source.id, **CLEAN)

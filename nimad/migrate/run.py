@@ -179,7 +179,7 @@ class Run(Closing):
         `MemoryStore.catch_up` shows it, in steps, and what is left the next question when the run
         is over."""
         with self.store.records.write() as tx:
-            tx.give_way, before = self.store.give_way, tx.last_change()
+            tx.pause, before = self.store.give_way, tx.last_change()
             yield tx
             after, last = self._hidden
             self._hidden = after if last == before else before, tx.last_change()

@@ -5,6 +5,7 @@ It does not matter what wrote them.  What the log no longer holds is found by co
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ class ColumnsFollower:
                 return False
             gone = columns.id[columns.alive[:] & ~np.isin(columns.id[:], self._records.ids())]
             self._remove([(number, number) for number in gone.tolist()])
-            self._read_times(0, last)
+            self._read_times([(0, last)])
             columns.seen = head
             return True
         memories = [change for change in changes if change.kind == "memory"]
@@ -81,9 +82,8 @@ class ColumnsFollower:
         if not self._read_new(last, most):
             return False
         self._remove([(c.first, c.last) for c in memories if c.op == "delete"])
-        for change in memories:
-            if change.op == "change":
-                self._read_times(change.first, change.last)
+        if moved := [(c.first, c.last) for c in memories if c.op == "change"]:
+            self._read_times(moved)
         columns.seen = changes[-1].seq if changes else head
         if columns.dead * _DEAD_SHARE > columns.count:
             columns.compact()
@@ -111,14 +111,16 @@ class ColumnsFollower:
             columns.changed += added
         return most > 0
 
-    def _read_times(self, first: int, last: int) -> None:
-        """Read the times of some memories anew, and who is beside whom with them."""
+    def _read_times(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Read the times of the memories in ranges of ids anew, and who is beside whom with them:
+        of all ranges at once, as a client may change many dates, and many times the same ones."""
         columns = self._columns
         sql = (
-            "SELECT id, ifnull(CAST(timestamp AS INTEGER), 0) FROM memories"
-            " WHERE id BETWEEN ? AND ? ORDER BY id"
+            "SELECT m.id, ifnull(CAST(timestamp AS INTEGER), 0) FROM json_each(?) AS span"
+            " CROSS JOIN memories m ON m.id BETWEEN span.value ->> 0 AND span.value ->> 1"
         )
-        found = np.array(self._records.rows(sql, (first, last)), np.int64).reshape(-1, 2)
+        spans = json.dumps(_joined(ranges))
+        found = np.array(self._records.rows(sql, (spans,)), np.int64).reshape(-1, 2)
         found = found[np.isin(found[:, 0], columns.id[:])]
         rows = columns.rows_of(found[:, 0])
         changed = columns.time[rows] != found[:, 1]
@@ -142,6 +144,17 @@ class ColumnsFollower:
         if len(rows):
             columns.mark_dead(rows)
             session_neighbours.unlink_rows(columns, rows)
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of ids in their order, those that touch each other as one."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _fields_of(

@@ -36,7 +36,7 @@ from nimad.limits import MAX_IMPORT, MAX_RECORD_FILE
 from nimad.model import DEFAULT_NAMESPACE, EVERYTHING, Memory, now_ms
 from nimad.serve import protocol, wire
 from nimad.serve.verbs import Call, Verb
-from nimad.store import exchange, forgotten, goals, identity, sources
+from nimad.store import exchange, forgotten, goals, identity, keyed, sources
 from nimad.store.bounded import ids_of_page
 from nimad.store.exchange import Taker
 from nimad.store.goals import Goal
@@ -380,7 +380,7 @@ class _Import:
             return bool(found or noted), found[0][0] if found else None
         if memory.key is not None:
             name = (memory.namespace, memory.key)
-            known = tx.documents([name]).get(name)
+            known = keyed.documents(tx, [name]).get(name)
             return known is not None, known[0] if known else None
         if self._from is not None:
             board = tx.rows("SELECT id FROM boards WHERE store = ?", (self._from.store_of(there),))

@@ -125,7 +125,7 @@ class Commits:
         try:
             if not joins:
                 self._secure(False)
-            tx = Transaction(self.writer, self._names, joins)
+            tx = Transaction(self.writer, self._names, joins, lambda: self._lock.waiting)
             with translated(self._path):
                 self.writer.execute("SAVEPOINT part" if joins else "BEGIN IMMEDIATE")
                 if not joins:

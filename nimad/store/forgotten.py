@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -45,16 +45,14 @@ def remember(tx: Transaction, ids: Sequence[int]) -> None:
     Rows of a source are noted as forgotten, so that verification does not miss them.
     """
     marks = json.dumps(list(ids))
-    picked = "FROM memories WHERE id IN (SELECT value FROM json_each(?))"
+    picked = "FROM memories WHERE id IN (SELECT value FROM json_each(?1))"
     items: dict[int, list[tuple[int, int]]] = {}
     if tx.rows("SELECT 1 FROM dense_items LIMIT 1"):
         items = {number: hypervector_files.items_named_in(tx, [number]) for number in ids}
-    tx.many(
-        "INSERT OR REPLACE INTO forgotten (id, source, source_key, items) VALUES (?, ?, ?, ?)",
-        [
-            (number, source, key, json.dumps(items.get(number, [])))
-            for number, source, key in tx.rows(f"SELECT id, source, source_key {picked}", (marks,))
-        ],
+    tx.execute(
+        "INSERT OR REPLACE INTO forgotten (id, source, source_key, items)"
+        f" SELECT id, source, source_key, ifnull(?2 -> ('$.' || id), '[]') {picked}",
+        (marks, json.dumps(items)),
     )
     tx.execute(
         "INSERT OR REPLACE INTO quarantine (source, kind, key, reason)"
@@ -64,10 +62,16 @@ def remember(tx: Transaction, ids: Sequence[int]) -> None:
     )
 
 
-def replace(tx: Transaction, old: int, new: int) -> None:
-    """A document was replaced: a purge of the new memory is one of all that came before it."""
-    sql = "UPDATE forgotten SET successor = ?1 WHERE id = ?2 OR successor = ?2"
-    tx.execute(sql, (new, old))
+def replace(tx: Transaction, moved: Mapping[int, int]) -> None:
+    """Documents or items were replaced: a purge of a new memory is one of all that came before
+    it.  `moved`: the id of what took the place of each."""
+    pairs = json.dumps([*moved.items()])
+    for column in ("id", "successor"):
+        tx.execute(
+            "UPDATE forgotten SET successor = pair.value ->> 1 FROM json_each(?) AS pair"
+            f" WHERE forgotten.{column} = pair.value ->> 0",
+            (pairs,),
+        )
 
 
 def known(records: Records, ids: Sequence[int] | None = None) -> list[int]:

@@ -40,14 +40,14 @@ _COLUMNS = ", ".join(Goal._fields)
 def add(tx: Transaction, goal: Goal) -> None:
     """Make a goal of a memory that is there."""
     tx.insert("goals", **goal._asdict())
-    stamps.note(tx, goal.memory, goal.since)
+    stamps.note(tx, [goal.memory], goal.since)
 
 
 def close(tx: Transaction, memory: int, at: int, by: int | None = None, state: str = DONE) -> None:
     """A goal is reached, or retired; once it is, this changes nothing."""
     sql = "UPDATE goals SET state = ?, closed = ?, by = ? WHERE memory = ? AND state = ?"
     if tx.execute(sql, (state, at, by, memory, OPEN)):
-        stamps.note(tx, memory, at)
+        stamps.note(tx, [memory], at)
 
 
 def goals(

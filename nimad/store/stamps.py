@@ -9,6 +9,9 @@ counter, and one that is ahead is cut down to the hub's time before a stamp leav
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from nimad.store.transaction import SHARED, Transaction
 
 META = "stamp"
@@ -29,24 +32,27 @@ _SHARED = (
 )
 
 
-def note(tx: Transaction, memory: int, at: int) -> None:
-    """A document or goal has changed here; does nothing outside of shared namespaces.  `at` is what
-    the clock shows [epoch milliseconds]."""
-    if tx.rows(f"{_SHARED} AND m.id = ?", (memory,)):
-        latest = _latest(tx) + 1
+def note(tx: Transaction, memories: Sequence[int], at: int) -> None:
+    """Documents or goals have changed here; does nothing for those outside of shared namespaces.
+    `at` is what the clock shows [epoch milliseconds]."""
+    among = f"{_SHARED} AND m.id IN (SELECT value FROM json_each(?)) ORDER BY m.id"
+    if shared := tx.rows(among, (json.dumps(list(memories)),)):
         shown = min(at, LAST_MS) << SHIFT if at >= TRUSTED_FROM else 0
-        _write(tx, memory, max(latest, shown), mine=True)
+        first = max(_latest(tx) + 1, shown)
+        _write(tx, [(number, time) for time, (number,) in enumerate(shared, first)], mine=True)
 
 
 def learn(tx: Transaction, memory: int, time: int) -> None:
     """Another board changed a document or goal."""
-    _write(tx, memory, time, mine=False)
+    _write(tx, [(memory, time)], mine=False)
 
 
-def _write(tx: Transaction, memory: int, time: int, mine: bool) -> None:
-    tx.set_meta(META, max(time, _latest(tx)))
+def _write(tx: Transaction, times: Sequence[tuple[int, int]], mine: bool) -> None:
+    tx.set_meta(META, max(times[-1][1], _latest(tx)))
     tx.execute(
-        "INSERT OR REPLACE INTO stamps (memory, time, mine) VALUES (?, ?, ?)", (memory, time, mine)
+        "INSERT OR REPLACE INTO stamps (memory, time, mine)"
+        " SELECT value ->> 0, value ->> 1, ? FROM json_each(?)",
+        (mine, json.dumps(times)),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,6 @@ from nimad.store import rows
 from nimad.store.rows import Row
 from nimad.store.schema import last_number
 
-CREATED, TIMESTAMP = 1, 2
-"""Fields of a memory that have a time."""
 ROLE_BITS = {role: 1 << place for place, role in enumerate(TURN_ROLES)}
 """What `turns.gone` is the sum of: the roles whose memories were forgotten."""
 CHUNK = 500
@@ -81,16 +79,21 @@ class Transaction:
         joins: others have written in it already, whom nothing here may disturb.
         changed: it changes memories, turns or relations.
         error: what kept it from being committed, or `after_commit` from being done.
-        give_way: is called between statements where there are many.
+        pause: is called between statements where there are many, unless others wait to write.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, names: rows.Names, joins: bool = False
+        self,
+        connection: sqlite3.Connection,
+        names: rows.Names,
+        joins: bool = False,
+        awaited: Callable[[], object] = lambda: False,
     ) -> None:
-        self.connection, self.joins = connection, joins
+        """`awaited` tells whether others wait to write."""
+        self.connection, self.joins, self._awaited = connection, joins, awaited
         self.error: BaseException | None = None
         self.changed = False
-        self.give_way: Callable[[], object] = lambda: None
+        self.pause: Callable[[], object] = lambda: None
         self._names = names
         self._after: list[Callable[[], None]] = []
 
@@ -107,6 +110,11 @@ class Transaction:
         except BaseException as failed:
             self.error = failed
 
+    def give_way(self) -> None:
+        """Pause, unless others wait to write: each pause here would be theirs, too."""
+        if not self._awaited():
+            self.pause()
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement, seen from inside the transaction."""
         return self.connection.execute(sql, parameters).fetchall()
@@ -116,9 +124,15 @@ class Transaction:
         return self.connection.execute(sql, parameters).rowcount
 
     def many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
-        """Run a statement for each row of parameters."""
+        """Run a statement for each row of parameters, an INSERT for several (`rows.TOGETHER`)."""
         every = iter(parameters)
+        into, _, marks = sql.partition(" VALUES ")
         while part := [*islice(every, MANY)]:
+            while marks and part:
+                size = next(size for size in rows.TOGETHER if size <= len(part))
+                values = chain.from_iterable(part[:size])
+                self.execute(f"{into} VALUES {', '.join([marks] * size)}", [*values])
+                part = part[size:]
             self.connection.executemany(sql, part)
             self.give_way()
 
@@ -181,18 +195,35 @@ class Transaction:
         owners = zip(memories, turns, strict=True)
         self._insert(rows.to_row(m, self._names, turn, source or board) for m, turn in owners)
         blobs = [(m.id, name, data) for m in memories for name, data in m.blobs.items()]
-        if blobs:
-            self.many("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blobs)
+        for blob in blobs:  # one at a time: SQLite copies it
+            self.execute("INSERT INTO blobs (memory, name, data) VALUES (?, ?, ?)", blob)
         ids = [memory.id for memory in memories]
         self._changed("add", "memory", ids)
-        for turn, memory in members:
-            self.execute(
-                f"UPDATE turns SET {memory.layer} = coalesce({memory.layer}, ?), listed = 1,"
-                " timestamp = coalesce(timestamp, ?) WHERE id = ?",
-                (memory.id, memory.timestamp or None, turn),
-            )
-            self._changed("add", "turn", [turn])
+        if members:
+            self._seat(members)
         return ids
+
+    def _seat(self, members: Sequence[tuple[int, Memory]]) -> None:
+        """Give memories their place in turns; who came first keeps it."""
+        seats: dict[int, dict[str, int]] = {}
+        times: dict[int, int] = {}
+        for turn, memory in members:
+            seats.setdefault(turn, {}).setdefault(memory.layer, memory.id)
+            if memory.timestamp:
+                times.setdefault(turn, memory.timestamp)
+        given = [
+            (turn, *map(roles.get, TURN_ROLES), times.get(turn)) for turn, roles in seats.items()
+        ]
+        taken = [
+            f"{role} = coalesce({role}, value ->> {n})" for n, role in enumerate(TURN_ROLES, 1)
+        ]
+        self.execute(
+            f"UPDATE turns SET {', '.join(taken)}, listed = 1,"
+            f" timestamp = coalesce(timestamp, value ->> {len(TURN_ROLES) + 1})"
+            " FROM json_each(?) WHERE turns.id = value ->> 0",
+            (json.dumps(given),),
+        )
+        self._changed("add", "turn", [*seats])
 
     def _insert(self, made: Iterator[Row]) -> None:
         while part := [*islice(made, rows.TOGETHER[0])]:
@@ -201,13 +232,6 @@ class Transaction:
                 size = next(size for size in rows.TOGETHER if size <= len(part))
                 self.execute(*rows.insert(part[:size]))
                 part = part[size:]
-
-    def documents(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
-        """The documents of these namespaces and keys: (id, when it was created)."""
-        sql = "SELECT id, created FROM memories WHERE key = ?"
-        sql += " AND namespace = (SELECT id FROM names WHERE name = ?)"
-        found = {name: self.rows(sql, (name[1], name[0])) for name in names}
-        return {name: (rows[0][0], rows[0][1]) for name, rows in found.items() if rows}
 
     def name_id(self, name: str | None) -> int:
         """The id of an interned name, made when it is new; 0 for None."""
@@ -360,27 +384,6 @@ class Transaction:
         self._changed("add", "relation", ids)
         return ids
 
-    def move_in_time(self, moves: Sequence[tuple[int, int, int]]) -> None:
-        """Add milliseconds to times of memories: (id, how many, CREATED, TIMESTAMP or their sum).
-
-        A turn that has its time from one of them moves with it.
-        """
-        self.many(
-            "UPDATE turns SET timestamp = timestamp + ?1 WHERE (id, timestamp) ="
-            " (SELECT turn, timestamp FROM memories WHERE id = ?2)",
-            [(jump, number) for number, jump, fields in moves if fields & TIMESTAMP],
-        )
-        self.many(
-            "UPDATE memories SET created = created + ?, timestamp = timestamp + ?, checksum = NULL"
-            " WHERE id = ?",
-            [
-                (jump * bool(fields & CREATED), jump * bool(fields & TIMESTAMP), number)
-                for number, jump, fields in moves
-            ],
-        )
-        self.execute("DELETE FROM meta WHERE key = ?", (rows.CHECKSUMMED,))
-        self._changed("change", "memory", [number for number, _, _ in moves])
-
     # --- deleting -----------------------------------------------------------------------------
 
     def delete_memories(self, ids: Sequence[int]) -> dict[str, int]:
@@ -391,7 +394,8 @@ class Transaction:
         """
         self.execute("CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY)")
         self.execute("DELETE FROM doomed")
-        self.many("INSERT OR IGNORE INTO doomed (id) VALUES (?)", [(i,) for i in ids])
+        doomed = json.dumps([int(number) for number in ids])
+        self.execute("INSERT OR IGNORE INTO doomed SELECT value FROM json_each(?)", (doomed,))
         relations = self.rows(
             "SELECT id FROM relations WHERE origin IN (SELECT id FROM doomed) UNION"
             " SELECT id FROM relations WHERE target IN (SELECT id FROM doomed) ORDER BY 1"
@@ -414,7 +418,8 @@ class Transaction:
 
     def delete_relations(self, ids: Sequence[int]) -> None:
         """Delete relations, which must exist."""
-        self.many("DELETE FROM relations WHERE id = ?", [(number,) for number in ids])
+        sql = "DELETE FROM relations WHERE id IN (SELECT value FROM json_each(?))"
+        self.execute(sql, (json.dumps(list(ids)),))
         self._changed("delete", "relation", ids)
 
     def _leave_turns(self) -> int:
@@ -433,25 +438,16 @@ class Transaction:
         for role in TURN_ROLES:
             forget = f"UPDATE turns SET {role} = NULL, gone = gone | ? WHERE {role} {doomed}"
             self.execute(forget, (ROLE_BITS[role],))
-        gone = {
-            turn
-            for (turn,) in found
-            if self.execute(
-                "UPDATE turns SET listed = 0, timestamp = NULL, affect = NULL, extra = NULL"
-                " WHERE id = ? AND coalesce(input, contemplation, output) IS NULL",
-                (turn,),
-            )
-        }
+        empty = self.rows(
+            "UPDATE turns SET listed = 0, timestamp = NULL, affect = NULL, extra = NULL"
+            " WHERE id IN (SELECT value FROM json_each(?))"
+            " AND coalesce(input, contemplation, output) IS NULL RETURNING id",
+            (json.dumps([turn for (turn,) in found]),),
+        )
+        gone = {turn for (turn,) in empty}
         self._changed("delete", "turn", sorted(gone))
         self._changed("add", "turn", [turn for (turn,) in found if turn not in gone])
         return len(gone)
-
-    def delete_source_turns(self, source: int) -> int:
-        """Delete what is left of a source's turns."""
-        ids = [r[0] for r in self.rows("SELECT id FROM turns WHERE source = ?", (source,))]
-        self.execute("DELETE FROM turns WHERE source = ?", (source,))
-        self._changed("delete", "turn", sorted(ids))
-        return len(ids)
 
     def drop_unused(self) -> None:
         """Delete interned strings and turns that nothing names any more (a purge leaves none)."""
@@ -485,8 +481,12 @@ class Transaction:
     # --- the change log -----------------------------------------------------------------------
 
     def _changed(self, op: str, kind: str, ids: Sequence[int]) -> None:
+        self.note_spans(op, kind, rows.ranges(sorted(ids)))
+
+    def note_spans(self, op: str, kind: str, spans: Sequence[tuple[int, int]]) -> None:
+        """Log that memories, turns or relations came, changed or went, in ranges of ids."""
         self.changed = True
-        self.many(_LOG, [(op, kind, first, last) for first, last in rows.ranges(sorted(ids))])
+        self.many(_LOG, [(op, kind, first, last) for first, last in spans])
 
     def prune_changes(self, upto: int) -> None:
         """Forget changes that every projection has applied."""

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nimad.limits import MAX_RECORD
+from nimad.limits import MAX_DOCUMENTS, MAX_RECORD
 from tests.client import Client, RemoteFailure
 from tests.process import DaemonProcess
 from tests.silent_file import can_mount, silent_file
@@ -299,6 +299,26 @@ def large_imports(it: Hostile) -> None:
     it.flood(Repeat(it.frame("import", memories=memories)), 2)
 
 
+def documents(it: Hostile) -> None:
+    """The same 500 documents again and again, and once others."""
+    frames = []
+    for number, size in enumerate((12, 100)):
+        made = [
+            {"namespace": "a.b", "key": f"{number} {n}", "value": {"text": it.words(size)}}
+            for n in range(MAX_DOCUMENTS)
+        ]
+        frames.append(it.frame("documents.put", documents=made))
+    it.flood(Repeat(*frames), 4)
+
+
+def redates(it: Hostile) -> None:
+    """All memories that others see get another date, then every second one."""
+    every = list(range(1, MEMORIES + 1))
+    frames = [it.frame("redate", ids=every, when="2024-05-01")]
+    frames += [it.frame("redate", ids=every[::2], when=f"2024-06-{day:02}") for day in range(1, 9)]
+    it.flood(Repeat(*frames), 4)
+
+
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
@@ -327,6 +347,8 @@ ATTACKS: dict[str, Attack] = {
         cyphers,
         large_records,
         large_imports,
+        documents,
+        redates,
     )
 }
 

@@ -188,7 +188,7 @@ def test_stamps_of_any_clock_fit_what_other_boards_take(tmp_path: Path) -> None:
             tx.set_meta(stamps.SHARED, '["ours"]')
             stamps.share(tx)
             for number, at in zip(ids, (*EDGES, 10**18), strict=False):
-                stamps.note(tx, number, at)
+                stamps.note(tx, [number], at)
             for now in (*EDGES, 10**18):
                 stamps.cut_down(tx, now)
             found = tx.rows("SELECT time FROM stamps")

@@ -29,7 +29,7 @@ from nimad.errors import NimadError, RecordsDamaged
 from nimad.index import segment
 from nimad.model import DamagedMemory, Filter, Memory, Relation, Turn
 from nimad.serve.wire import exported, imported, memory_json
-from nimad.store import checksums, row_checksums, rows, schema
+from nimad.store import checksums, dates, row_checksums, rows, schema
 from nimad.store.bounded import get_within
 from nimad.store.records import Records
 
@@ -493,7 +493,7 @@ def test_a_checksum_that_goes_missing_is_noticed(store: MemoryStore) -> None:
     ids = store.remember_many([Memory(f"memory {n}") for n in range(5)])
     maintenance.finish(store)
     with store.records.write() as tx:
-        tx.move_in_time([(ids[0], 1000, 1)])
+        dates.move(tx, [(ids[0], 1000, 1)])
     assert checksums.damaged(store.records, ids) == []  # it may lack: its time was set right
     look_again(store)
     assert store.records.value("SELECT count(*) FROM memories WHERE checksum IS NULL") == 0

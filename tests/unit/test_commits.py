@@ -7,13 +7,18 @@ import random
 import sqlite3
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nimad.config import Config
+from nimad.core.capture import CapturedTurn
+from nimad.core.documents import Documents
+from nimad.core.store import MemoryStore
 from nimad.errors import DiskReadOnly
 from nimad.model import Memory
 from nimad.serve.lanes import Lane
@@ -199,6 +204,79 @@ def test_any_mixture_of_writers_loses_nothing(records: Records) -> None:
     found = records.get(records.ids().tolist())
     assert {number: memory.text for number, memory in found.items()} == acknowledged
     assert all(memory.session == f"s{memory.text.split()[1]}" for memory in found.values())
+
+
+class Counted:
+    """A connection that counts the calls of SQLite: after each, its thread waits for the others
+    that compute.  `executemany` comes back after every row."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection, self.calls = connection, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, *given: Any) -> sqlite3.Cursor:
+        self.calls += 1
+        return self._connection.execute(*given)
+
+    def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:
+        rows = [*parameters]
+        self.calls += len(rows)
+        return self._connection.executemany(sql, rows)
+
+
+def test_who_writes_much_does_not_come_back_from_sqlite_for_each_memory(tmp_path: Path) -> None:
+    """Others wait for the lock meanwhile: a few statements, however many memories there are."""
+    with closing(MemoryStore.open(tmp_path / "state", Config().replace(embedder="hash"))) as store:
+        put = Documents(store).put
+
+        def documents(count: int) -> list[Memory]:
+            return [Memory(f"note {n}", key=f"k{n}", namespace="a") for n in range(count)]
+
+        def turns(count: int) -> list[CapturedTurn]:
+            return [
+                CapturedTurn(
+                    f"t{n}",
+                    "a",
+                    f"s{count}",
+                    {
+                        role: Memory(
+                            role, namespace="a", session=f"s{count}", turn=f"t{n}", layer=role
+                        )
+                        for role in ("input", "output")
+                    },
+                )
+                for n in range(count)
+            ]
+
+        works: dict[str, Callable[[int], object]] = {
+            "new documents": lambda count: put(documents(count), []),
+            "the same ones": lambda count: put(documents(count), []),
+            "other dates": lambda count: store.clock.redate(
+                store.records.ids()[-count:].tolist(), 10**12
+            ),
+            "scattered": lambda count: store.clock.redate(
+                store.records.ids()[-count::2].tolist(), 10**11
+            ),
+            "gone": lambda count: put([], [("a", f"k{n}") for n in range(count)]),
+            "turns": lambda count: store.capture(turns(count)),
+            "forgotten": lambda count: store.forget(store.records.ids()[-count:].tolist()),
+        }
+        few, many = 150, 450
+        calls: dict[str, list[int]] = {}
+        for count in (few, many):
+            for name, work in works.items():
+                with store.records.exclusive():
+                    commits = store.records._commits
+                    plain = commits.writer
+                    commits.writer = counted = Counted(plain)  # type: ignore[assignment]
+                    work(count)
+                    commits.writer = plain
+                    calls.setdefault(name, []).append(counted.calls)
+        grown = {name: (after - before) / (many - few) for name, (before, after) in calls.items()}
+        assert grown.pop("turns") < 1.5, "each is compared with what is stored of it"
+        assert all(found < 0.25 for found in grown.values()), grown
 
 
 def test_the_lock_is_given_in_order_and_may_be_held_twice() -> None:

@@ -28,6 +28,12 @@ U64 = NDArray[np.uint64]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+BLOCK = 32
+"""Number of values that `multiply_blocks` takes at a time [values]."""
+PAIRS = "nimad_pairs"
+"""The name of the function that multiplies them."""
+_INT, _WORDS = ir.IntType(32), ir.VectorType(ir.IntType(16), BLOCK)
+
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
 inline = njit(forceinline=True, **OPTIONS)
@@ -64,6 +70,64 @@ def multiply_add(typing: Any, total: Any, a: Any, b: Any) -> Any:
         return builder.add(args[0], builder.mul(args[1], args[2]))
 
     return types.int32(types.int32, types.int32, types.int32), generate
+
+
+@intrinsic
+def multiply_blocks(typing: Any, row: Any, count: Any, query: Any) -> Any:
+    """<x, q> and <x, x> of x = row[:count] and q = query[:count], a multiple of BLOCK values."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, count, query = args
+        pairs, sums = _pairs(builder.module), ir.VectorType(_INT, BLOCK // 2)
+        empty = ir.Constant(sums, None)
+        totals = [cgutils.alloca_once_value(builder, empty) for _ in range(2)]
+        steps = [ir.Constant(count.type, step) for step in (0, BLOCK)]
+        with cgutils.for_range_slice(builder, steps[0], count, steps[1]) as (at, _):
+            x, q = (
+                builder.load(
+                    builder.bitcast(
+                        builder.gep(base, [at]),
+                        ir.VectorType(base.type.pointee, BLOCK).as_pointer(),
+                    ),
+                    align=base.type.pointee.width // 8,
+                )
+                for base in (row, query)
+            )
+            x = builder.sext(x, _WORDS)
+            for total, other in zip(totals, (q, x), strict=True):
+                more = builder.call(pairs, [x, other])
+                builder.store(builder.add(builder.load(total), more), total)
+        kind = ir.FunctionType(_INT, [sums])
+        name = f"llvm.vector.reduce.add.v{BLOCK // 2}i32"
+        reduce = cgutils.get_or_insert_function(builder.module, kind, name)
+        found = [builder.call(reduce, [builder.load(total)]) for total in totals]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.UniTuple(types.int32, 2)(row, types.int64, query), generate
+
+
+def _pairs(module: ir.Module) -> ir.Function:
+    """`<BLOCK/2 x i32> PAIRS(<BLOCK x i16>, <BLOCK x i16>)`: the products, each with another one.
+
+    Which two are added does not matter.  Machines with an instruction for neighbours get another
+    body in its place (packaging/build_kernels.py): a compiler finds no use for it by itself.
+    """
+    if PAIRS in module.globals:
+        return module.globals[PAIRS]
+    half = ir.VectorType(_INT, BLOCK // 2)
+    function = ir.Function(module, ir.FunctionType(half, [_WORDS, _WORDS]), PAIRS)
+    function.linkage = "linkonce_odr"
+    builder = ir.IRBuilder(function.append_basic_block())
+    products = []
+    for first in (0, BLOCK // 2):
+        picks = ir.Constant(half, list(range(first, first + BLOCK // 2)))
+        parts = [
+            builder.sext(builder.shuffle_vector(each, ir.Constant(_WORDS, None), picks), half)
+            for each in function.args
+        ]
+        products.append(builder.mul(*parts))
+    builder.ret(builder.add(*products))
+    return function
 
 
 @intrinsic

@@ -33,6 +33,7 @@ from nimad.index.kernels.contract import (
 )
 from nimad.index.kernels.cutting import cut
 from nimad.index.kernels.intrinsics import (
+    BLOCK,
     F32,
     I8,
     I16,
@@ -45,6 +46,7 @@ from nimad.index.kernels.intrinsics import (
     c_signature,
     inline,
     multiply_add,
+    multiply_blocks,
     onward,
     popcount,
     prefetch,
@@ -130,8 +132,9 @@ def _sort_numbers(heap: I64, size: int) -> None:
 @inline
 def _dot(rows: I8, start: int, dims: int, query: I16) -> tuple[np.int32, np.int32]:
     """<x, q> and <x, x> of the row that begins at rows[start]."""
-    product = square = np.int32(0)
-    for i in range(dims):
+    whole = dims - dims % BLOCK
+    product, square = multiply_blocks(onward(rows, start), whole, query)
+    for i in range(whole, dims):
         x = np.int32(rows[start + i])
         product = multiply_add(product, x, np.int32(query[i]))
         square = multiply_add(square, x, x)
