@@ -22,6 +22,8 @@ ELF_MACHINES = {"amd64": 62, "arm64": 183}
 DOCUMENTED = {"client", "cognition", "retrieval", "nima_episodic_integration.py"}
 """What programs of others import, or may."""
 
+READ = {"errors.py", "contract.py"}
+
 LAUNCHERS = ROOT / "packaging" / "launchers"
 
 
@@ -32,11 +34,12 @@ def is_for(path: Path, arch: str) -> bool:
 
 def stage_package(target: Target, into: Path) -> None:
     """Copies nimad/ without byte-code, without the kernels of other architectures, and without
-    docstrings but where they are read: by users of the client, and as messages of errors."""
+    docstrings but where they are read: by users of the client, as messages of errors, and by the
+    library's own dataclass, which would search for a signature to put there."""
     tree = into / "usr/lib/nimad/nimad"
     shutil.copytree(ROOT / "nimad", tree, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for path in tree.rglob("*.py"):
-        if path.name != "errors.py" and path.relative_to(tree).parts[0] not in DOCUMENTED:
+        if path.name not in READ and path.relative_to(tree).parts[0] not in DOCUMENTED:
             path.write_bytes(without_help(path.read_bytes()))
     kernels = list(tree.rglob("*.so"))
     for path in kernels:

@@ -15,6 +15,7 @@ import argparse
 import ast
 import fnmatch
 import hashlib
+import re
 import sys
 import tarfile
 import zipfile
@@ -87,9 +88,40 @@ LATE = {
     "numpy/lib/_utils_impl.py": [
         (b"\nimport platform\n", b"\n\n"),
         (b" platform.uname()", b" __import__('platform').uname()"),
-    ]
+    ],
+    "numpy/_core/overrides.py": [
+        (b"        if verify:\n", b"        if False:\n"),  # numpy's own tests have verified it
+        (b"  if not verify and not getattr(", b"  if False and not getattr("),  # what help() shows
+    ],
+    "numpy/_core/fromnumeric.py": [  # nothing is one as long as there is no such class
+        (b"isinstance(a, np.matrix)", b"isinstance(a, np.__dict__.get('matrix', ()))"),
+    ],
+    # imported for others, which find them elsewhere
+    "numpy/lib/_function_base_impl.py": [
+        (b"\nfrom numpy.lib._histograms_impl import histogram, histogramdd ", b"\n"),
+    ],
+    "numpy/lib/__init__.py": [
+        (b"\nfrom ._arrayterator_impl import Arrayterator\n", b"\n\n"),
+        (b"\nfrom ._version import NumpyVersion\n", b"\n\n"),
+    ],
+    "numpy/__init__.py": [
+        (b"\n    from . import lib, matrixlib as _mat\n", b"\n    from . import lib\n"),
+        (b"\n    from .lib import scimath as emath\n", b"\n\n"),
+    ],
 }
-"""What a module imports for one function, which imports it then: 1 ms less of each start."""
+"""What a module imports for one function, which imports it then, and what it does for nobody: less
+of each start."""
+USED_AT_ONCE = {"lib._arraysetops_impl", "lib._function_base_impl"}
+"""Modules with functions that are called at a start or by the first question.  The others that
+numpy imports for its names are imported when one of their names is asked for."""
+OTHER_HOME = dict.fromkeys(("packbits", "unpackbits"), "numpy._core.multiarray")
+"""Names that numpy takes from a module that has them from elsewhere."""
+_FIND_LATE = b"""\
+    if attr in _late:
+        from importlib import import_module
+        module = import_module(_late[attr])
+        return globals().setdefault(attr, getattr(module, attr, module))
+"""
 
 
 class VendorError(Exception):
@@ -121,6 +153,36 @@ def without_help(source: bytes) -> bytes:
         end = starts[text.end_lineno - 1] + text.end_col_offset
         out[first:end] = begin + b"\n" * (text.end_lineno - text.lineno) + b")"
     return bytes(out)
+
+
+def names_late(package: str, source: bytes) -> bytes:
+    """`numpy` or `numpy.lib`, which finds names and modules of numpy.lib once they are asked for;
+    the list of all names, which only a star would read, is left out."""
+    lines = source.splitlines(keepends=True)
+    late: dict[str, str] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [alias.name for alias in node.names]
+            if node.module is None and package == "numpy.lib":
+                late |= {name: f"{package}.{name}" for name in names}
+            elif (node.module or "").startswith(("lib.", "matrixlib")):
+                if node.module in USED_AT_ONCE:
+                    continue
+                late |= {name: OTHER_HOME.get(name, f"{package}.{node.module}") for name in names}
+            else:
+                continue
+        elif not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"):
+            continue
+        place = slice(node.lineno - 1, node.end_lineno)
+        lines[place] = [b"\n"] * len(lines[place])
+    begin = re.compile(rb"^( *)def __getattr__\(attr\):\n", re.MULTILINE)
+    out = b"".join(lines)
+    if (found := begin.search(out)) is None or not late:
+        raise VendorError(f"{package} is not as vendor.py knows it")
+    indent = found[1]
+    find = b"".join(indent + line for line in _FIND_LATE.splitlines(keepends=True))
+    known = indent + f"_late = {late!r}\n".encode()
+    return out[: found.start()] + known + found[0] + find + out[found.end() :]
 
 
 def is_license(path: str) -> bool:
@@ -193,9 +255,11 @@ def unpack(project: str, path: Path, into: Path) -> int:
         if name.endswith(".py") and name != HELP_IS_READ:
             content = b"" if name in EMPTIED else REPLACED.get(name) or without_help(content)
             for early, late in LATE.get(name, ()):
-                if content.count(early) != 1:
+                if early not in content:
                     raise VendorError(f"{name} of {path.name} is not as vendor.py knows it")
                 content = content.replace(early, late)
+            if name in ("numpy/__init__.py", "numpy/lib/__init__.py"):
+                content = names_late(name.removesuffix("/__init__.py").replace("/", "."), content)
         place = into / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
