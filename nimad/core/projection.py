@@ -24,12 +24,19 @@ this module: then the class here is a thin one around it.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from nimad.dataclass import dataclass
 from nimad.store.forgotten import PurgeNote
+
+ENDINGS = 3
+"""How often work that begins anew ends for those who wait."""
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,49 @@ class Problem:
 
 
 class Ended(Exception):
-    """Somebody waits for `store.maintenance`: a step of idle time that takes seconds ends, changes
-    nothing, and is done later."""
+    """Somebody waits for `store.maintenance`: work that takes seconds ends, changes nothing, and is
+    done later, or begun anew."""
+
+
+class Waiters:
+    """Those who wait for `store.maintenance` and must not wait for seconds."""
+
+    def __init__(self) -> None:
+        self._count, self._mutex = 0, threading.Lock()
+        self._none = threading.Event()
+        self._none.set()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Around the wait."""
+        self._add(1)
+        try:
+            yield
+        finally:
+            self._add(-1)
+
+    def _add(self, change: int) -> None:
+        with self._mutex:
+            self._count += change
+            (self._none.clear if self._count else self._none.set)()
+
+    def end_for_them(self) -> None:
+        """Called now and then by who holds the lock: raises Ended while somebody waits."""
+        if self._count:
+            raise Ended
+
+    def let_go_first(self) -> None:
+        """Return when nobody waits any more: who has waited has the lock.  For who has it not."""
+        self._none.wait()
+
+    def do_behind(self, work: Callable[[Callable[[], None]], Done]) -> Done:
+        """Do `work`, which is given what may end it (`end_for_them`) and takes the lock itself:
+        anew, behind those who ended it.  After ENDINGS times nothing ends it any more."""
+        for _ in range(ENDINGS):
+            self.let_go_first()
+            with suppress(Ended):
+                return work(self.end_for_them)
+        return work(lambda: None)
 
 
 class Projection(ABC):

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from nimad.core.hypervectors import Hypervectors
-from nimad.core.projection import Projection
+from nimad.core.projection import Projection, Waiters
 from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import describe
 from nimad.core.state_directory import PARTS
@@ -115,8 +115,9 @@ class Purge:
         dense: Hypervectors,
         projections: Sequence[Projection],
         lock: threading.RLock,
+        waiters: Waiters,
     ) -> None:
-        self._state, self._records, self._lock = state, records, lock
+        self._state, self._records, self._lock, self._waiters = state, records, lock, waiters
         self._semantic, self._dense, self._projections = semantic, dense, projections
         self.due = self.unfinished() is not None
 
@@ -166,7 +167,7 @@ class Purge:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        with self._semantic.giving_way():
+        with self._waiters.one_more():
             self._lock.acquire()
         try:
             yield

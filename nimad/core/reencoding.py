@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.core import segments
+from nimad.core.projection import ENDINGS, Ended, Waiters
 from nimad.disk.durable import crash_point
 from nimad.disk.mapped import remove_file
 from nimad.embed.base import Embedder, signature
@@ -62,14 +63,17 @@ class Reencoding:
         directory: Path,
         embedder: Embedder,
         lock: threading.RLock,
+        waiters: Waiters,
         on_finish: Callable[[BlockIndex, Embedder], None],
     ) -> None:
-        """Take up what an earlier run had noted; begins nothing.
+        """Take up what an earlier run had noted; begins nothing.  For `waiters`, who wait for the
+        lock, a step ends early.
 
         `on_finish` is given the new index and its embedder right after the commit of the swap,
         while the records are held.  Raises DiskFull when there is not the room for a second index.
         """
         self._records, self._lock, self._on_finish = records, lock, on_finish
+        self._waiters, self._endings = waiters, 0
         self.embedder = embedder
         self.index = BlockIndex(directory, embedder.dims)
         with lock:
@@ -98,7 +102,8 @@ class Reencoding:
     def step(self) -> bool:
         """Encode some memories; False once nothing is left but the swap.
 
-        Raises Degraded when the embedder is away for the moment, DiskFull: it may be called again.
+        Raises Ended for those who wait, behind whom it goes on; Degraded when the embedder is away
+        for the moment, DiskFull: it may be called again.
         """
         with self._lock:
             if self._finished:
@@ -123,11 +128,12 @@ class Reencoding:
                 self._seal()
             return True
 
-    def finish(self) -> int:
-        """Swap the new index in; the number of its memories.  Raises as `step`."""
+    def finish(self, going_on: Callable[[], object] = lambda: None) -> int:
+        """Swap the new index in; the number of its memories.  Raises as `step`, and what `going_on`
+        does, which is called after each."""
         while True:
             while self.step():
-                pass
+                going_on()
             with self._lock:
                 if self._finished:
                     return len(self.index.ids())
@@ -191,13 +197,21 @@ class Reencoding:
         ids = np.array(self._ids, np.int64)[order]
         rows = np.concatenate(self._rows)[order].astype(np.float32)
         name = segments.new_segment_name(self._records, self.index)
-        info = self.index.write_segment(name, ids, rows)
+        try:
+            info = self.index.write_segment(name, ids, rows, self._end_for_others)
+        except Ended:
+            self._endings += 1
+            raise
         crash_point("rebuild.written")
         with self._records.write() as tx:
             staged_segments.note(tx, info, signature(self.embedder), now_ms())
         crash_point("rebuild.noted")
         self.index.publish([name])
-        self._ids, self._rows, self._seconds = [], [], 0.0
+        self._ids, self._rows, self._seconds, self._endings = [], [], 0.0, 0
+
+    def _end_for_others(self) -> None:
+        if self._endings < ENDINGS:
+            self._waiters.end_for_them()
 
     # --- what others do meanwhile -------------------------------------------------------------
 

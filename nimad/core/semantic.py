@@ -33,7 +33,7 @@ from nimad.config import Config
 from nimad.core import embedders, segments
 from nimad.core.health import Health
 from nimad.core.left_vectors import LeftVectors
-from nimad.core.projection import Ended, Problem, Projection
+from nimad.core.projection import Ended, Problem, Projection, Waiters
 from nimad.core.reencoding import Reencoding
 from nimad.core.unwritten import BULK, UnwrittenVectors
 from nimad.disk.durable import remove_strays, set_aside, size_of
@@ -76,21 +76,27 @@ class SemanticIndex(Projection):
     name = "blocks"
 
     def __init__(
-        self, state: Path, config: Config, records: Records, health: Health, lock: threading.RLock
+        self,
+        state: Path,
+        config: Config,
+        records: Records,
+        health: Health,
+        lock: threading.RLock,
+        waiters: Waiters,
     ) -> None:
-        """`lock` is held by everything here that seals, merges or rebuilds.
+        """`lock` is held by everything here that seals, merges or rebuilds; `waiters` wait for it.
 
         Raises EmbedderMissing, TableDamaged: in a store that has no vectors yet.
         """
         self._state, self._config = state, config
         self._records, self._health, self._lock = records, health, lock
+        self._waiters = waiters
         self.give_way: Callable[[], object] = lambda: None
         self._damaged: list[Damage] = []
         self.unencoded_ids: list[int] = []
         self._left = LeftVectors(records)
         self._unwritten = UnwrittenVectors()
         self._bulk_until = -math.inf
-        self.awaited, self._waiting_lock = 0, threading.Lock()
         self.uncertain = False
         """Whether a transaction may have raised and yet been committed, because the disk failed."""
         self.reencoding: Reencoding | None = None
@@ -199,8 +205,8 @@ class SemanticIndex(Projection):
         """
         with self._lock:
             if self.reencoding is None:
-                place, wanted = self.index.directory, self.wanted_embedder
-                self.reencoding = Reencoding(self._records, place, wanted, self._lock, self.serve)
+                given = self._records, self.index.directory, self.wanted_embedder
+                self.reencoding = Reencoding(*given, self._lock, self._waiters, self.serve)
             return self.reencoding
 
     def serve(self, index: BlockIndex, embedder: Embedder) -> None:
@@ -256,7 +262,8 @@ class SemanticIndex(Projection):
         large = hot * self.index.dims >= WAITING_BYTES
         if hot >= BULK_ROWS and self._lock.acquire(blocking=large):
             try:
-                self.flush()
+                with contextlib.suppress(Ended):
+                    self.flush((lambda: None) if large else self._waiters.end_for_them)
             finally:
                 self._lock.release()
 
@@ -267,15 +274,16 @@ class SemanticIndex(Projection):
         with self._lock:
             segments.seal(self._records, self.index, ids, rows, within, self.give_way)
 
-    def flush(self) -> int:
-        """Seal every hot vector into a segment; the number of rows."""
+    def flush(self, going_on: Callable[[], object] = lambda: None) -> int:
+        """Seal every hot vector into a segment; the number of rows.  `going_on`: as of `merge`."""
         with self._lock:
             self.settle()
             bulk = self._unwritten.bulk
             ids, rows = self.index.hot_rows()
             if len(ids):
                 within = self._unwritten.seal(ids, bulk)
-                segments.seal(self._records, self.index, ids, rows, within, self.give_way)
+                look = lambda: (going_on(), self.give_way())  # noqa: E731
+                segments.seal(self._records, self.index, ids, rows, within, look)
             return len(ids)
 
     def merge(self, names: Sequence[str], going_on: Callable[[], object] = lambda: None) -> None:
@@ -307,12 +315,14 @@ class SemanticIndex(Projection):
         try:
             if self.due:
                 work = self.begin_reencoding()
-                if not work.step():
-                    rows = work.finish()
-                    log.info("encoded %d memories with the embedder %s", rows, self.embedder.name)
+                with contextlib.suppress(Ended):
+                    if not work.step():
+                        rows, name = work.finish(), self.embedder.name
+                        log.info("encoded %d memories with the embedder %s", rows, name)
                 return True
             if self.unencoded_ids:
-                self.repair()
+                with contextlib.suppress(Ended):
+                    self.repair()
                 return True
             if self._health.restore(self.name):
                 log.info("the blocks are whole again")
@@ -322,30 +332,16 @@ class SemanticIndex(Projection):
         due = many or self._unwritten.due
         if self.sparing:  # whoever brings a bulk seals it
             due = self.index.stats()["hot"] >= max(self._config["blocks.flush_rows"], BULK_ROWS)
-        if due and self.flush():
-            return True
+        with contextlib.suppress(Ended):
+            if due and self.flush(self._waiters.end_for_them):
+                return True
         if small := self._to_be_merged(sparing=self.sparing):
             with contextlib.suppress(Ended):
-                self.merge(small, self._end_for_others)
+                self.merge(small, self._waiters.end_for_them)
             return True
         if waits is not None:
             raise waits
         return False
-
-    @contextlib.contextmanager
-    def giving_way(self) -> Iterator[None]:
-        """End a merge of idle time, which takes seconds, for who needs `store.maintenance`."""
-        with self._waiting_lock:
-            self.awaited += 1
-        try:
-            yield
-        finally:
-            with self._waiting_lock:
-                self.awaited -= 1
-
-    def _end_for_others(self) -> None:
-        if self.awaited:
-            raise Ended
 
     @property
     def bulk_comes(self) -> bool:
@@ -365,10 +361,11 @@ class SemanticIndex(Projection):
 
     def repair(self) -> bool:
         """Encode some memories without a vector (a damaged segment, an embedder that was away);
-        whether any are left.  Raises Degraded while the embedder is away."""
+        whether any are left.  Raises Degraded while the embedder is away, Ended."""
         with self._lock:
             ids = self.unencoded_ids[:REPAIR_ROWS]
-            kept, rows = segments.encode_memories(self._records, self.embedder, ids)
+            given = self._records, self.embedder, ids, self._waiters.end_for_them
+            kept, rows = segments.encode_memories(*given)
             if kept:
                 numbers = np.array(kept, np.int64)
                 if len(kept) + self.index.stats()["hot"] < self._config["blocks.flush_rows"]:
@@ -428,14 +425,17 @@ class SemanticIndex(Projection):
         """Encode every memory again, with the wanted embedder; the number of memories.
 
         Goes on where an earlier one for the same embedder stopped; others may work between the
-        steps.  Raises Degraded while the embedder is away, DiskFull.
+        steps, and a purge comes first.  Raises Degraded while the embedder is away, DiskFull.
         """
         self.settle()
         with self._lock:
             if not self.due:
                 self.reencoding = None
             work = self.begin_reencoding()
-        return work.finish()
+        while True:
+            self._waiters.let_go_first()
+            with contextlib.suppress(Ended):
+                return work.finish(self._waiters.end_for_them)
 
     # --- the rest of a projection ---------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from nimad.core.health import Health
 from nimad.core.history import History
 from nimad.core.hypervectors import Hypervectors
 from nimad.core.integrity import Integrity, told_as_damage
-from nimad.core.projection import Projection
+from nimad.core.projection import Projection, Waiters
 from nimad.core.purge import Purge, Receipt
 from nimad.core.query_priority import SHORT_PAUSE, QueryPriority
 from nimad.core.semantic import SemanticIndex
@@ -74,7 +74,7 @@ class MemoryStore:
 
     def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
         self.state, self.config, self._lock, self.records = state, config, lock, records
-        self.maintenance = threading.RLock()
+        self.maintenance, self.waiters = threading.RLock(), Waiters()
         self.on_change: Callable[[], None] = lambda: None
         self.on_asked: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
@@ -89,7 +89,9 @@ class MemoryStore:
         records.on_trouble = self._disk_trouble
         if records.refusal is not None:
             self.health.fail(DISK, records.refusal.sentences)
-        self.semantic = SemanticIndex(state, config, records, self.health, self.maintenance)
+        self.semantic = SemanticIndex(
+            state, config, records, self.health, self.maintenance, self.waiters
+        )
         self.semantic.give_way = give_way = self.query_priority.yield_to_queries
         self.dense = Hypervectors(state, records, self.health, self.maintenance)
         self.graph = Graph(state, config, records, self.health, give_way)
@@ -98,7 +100,7 @@ class MemoryStore:
         self.recall = Recall(records, lambda: self.semantic.serving, file=file, terms=terms)
         self.words = WordsIndex(
             *(state, records, self.health, self.maintenance, terms, self.recall),
-            *(self.query_priority.yield_to_queries, lambda: self.semantic.awaited),
+            *(self.query_priority.yield_to_queries, self.waiters),
         )
         first: list[Projection] = [self.words, self.semantic, self.graph, self.dense]
         self.projections = [*first, ColumnsCache(self.recall, file)]
@@ -110,7 +112,8 @@ class MemoryStore:
         )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(
-            state, records, self.semantic, self.dense, self.projections, self.maintenance
+            *(state, records, self.semantic, self.dense, self.projections),
+            *(self.maintenance, self.waiters),
         )
 
     @classmethod

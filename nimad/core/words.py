@@ -30,7 +30,7 @@ import numpy as np
 
 from nimad import heap
 from nimad.core.health import Health
-from nimad.core.projection import Ended, Problem, Projection
+from nimad.core.projection import Ended, Problem, Projection, Waiters
 from nimad.core.segments import next_name
 from nimad.disk.durable import crash_point, fsync_dir, own_files, remove_strays, set_aside, size_of
 from nimad.disk.mapped import is_waiting, remove_file
@@ -83,14 +83,14 @@ class WordsIndex(Projection):
         terms: TermIndex,
         recall: Recall,
         give_way: Callable[[], object],
-        is_awaited: Callable[[], object],
+        waiters: Waiters,
     ) -> None:
         """`recall` asks `terms`, and follows the records with it; `give_way` lets it go first;
-        `is_awaited` tells whether somebody waits for the lock."""
+        `waiters` wait for the lock."""
         self._records, self._health, self._lock = records, health, lock
         self._aside, self._directory = state / "aside", state / "words"
         self._terms, self._recall = terms, recall
-        self._give_way, self._is_awaited = give_way, is_awaited
+        self._give_way, self._waiters = give_way, waiters
         self._pages: list[Segment] = []
         self._damaged = False
 
@@ -242,18 +242,33 @@ class WordsIndex(Projection):
         return self._terms.segment_of(ids, texts)
 
     def rebuild(self) -> int:
-        """Index every memory's text again, while what there is serves; the number of memories."""
+        """Index every memory's text again, while what there is serves; the number of memories.  A
+        purge that comes meanwhile is done first, and it begins anew."""
+        return self._waiters.do_behind(self._rebuild)
+
+    def _rebuild(self, going_on: Callable[[], object]) -> int:
         with self._lock:
             made: list[Segment] = []
             pages: list[Segment] = []
             after = 0
-            while page := self._read_page(after):
-                pages.append(page)
-                after = page.last
-                if _filled(pages):
-                    made += self._write(pages)
-                    pages = []
-            made += self._write(pages)
+
+            def look() -> None:
+                going_on()
+                self._give_way()
+
+            try:
+                while page := self._read_page(after):
+                    look()
+                    pages.append(page)
+                    after = page.last
+                    if _filled(pages):
+                        made += self._write(pages, look)
+                        pages = []
+                made += self._write(pages, look)
+            except Ended:
+                made.clear()
+                self._remove_unlisted()
+                raise
             self._list(made)
             self._pages, self._damaged = [], False
             self._recall.words_changed(made, True)
@@ -265,8 +280,7 @@ class WordsIndex(Projection):
 
     def _end_for_others(self) -> None:
         self._give_way()
-        if self._is_awaited():
-            raise Ended
+        self._waiters.end_for_them()
 
     def _replace(
         self,
@@ -352,10 +366,7 @@ class WordsIndex(Projection):
 
     def check(self) -> list[Problem]:
         """Checksums of all files; each word of each memory stands in the index, nothing else."""
-        with self._lock:
-            if not self._terms.complete:
-                return []
-            problem = self._problem()
+        problem = self._waiters.do_behind(self._problem)
         if problem is None:
             return []
         self._damaged = True
@@ -363,10 +374,16 @@ class WordsIndex(Projection):
         fix = "nothing: it is made anew in idle time (or now: nimactl rebuild words)"
         return [Problem(self.name, problem, fix)]
 
-    def _problem(self) -> str | None:
-        """What is wrong with the index compared with the records, or None."""
+    def _problem(self, going_on: Callable[[], object]) -> str | None:
+        """What is wrong with the index compared with the records, or None.  What `going_on` raises,
+        which is called now and then, ends it."""
+        with self._lock:
+            return self._compared(going_on) if self._terms.complete else None
+
+    def _compared(self, going_on: Callable[[], object]) -> str | None:
         try:
             for segment in self._terms.sealed:
+                going_on()
                 if segment.container is not None:
                     segment.container.verify()
             seen = self._terms.seen  # first, for what comes meanwhile is in the parts before that
@@ -375,7 +392,8 @@ class WordsIndex(Projection):
                 reader.execute("BEGIN")  # ids and texts are of one moment
                 sql = "SELECT id, CAST(ifnull(text, '') AS TEXT) FROM memories WHERE id <= ?"
                 rows = reader.execute(f"{sql} ORDER BY id", (seen,))
-                count, total, alive = self._terms.content_of(rows)
+                looked = (row for row in rows if not going_on())
+                count, total, alive = self._terms.content_of(looked)
             if writer.content(parts, alive) != (count, total):
                 return "they do not match the records"
         except FormatCorrupt as error:

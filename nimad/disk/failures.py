@@ -78,10 +78,16 @@ def disk_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = _kind_of(error.errno or 0)
-        if kind is None:
+        ours = disk_error(error, what)
+        if ours is None:
             raise
-        raise kind(detail=f"{what} ({error.strerror})") from error
+        raise ours from error
+
+
+def disk_error(error: OSError, what: str) -> NimadError | None:
+    """What `disk_errors` makes of an error; None when it stays."""
+    kind = _kind_of(error.errno or 0)
+    return None if kind is None else kind(detail=f"{what} ({error.strerror})")
 
 
 def _kind_of(code: int) -> type[NimadError] | None:

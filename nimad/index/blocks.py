@@ -113,9 +113,9 @@ class BlockIndex:
         """Seal `vectors: float32[n, dims]` of `ids: int64[n]`, or the int8 of `hot_rows`, in a
         file, durable, not yet visible.  `give_way` is called now and then.
         Raises ValueError when an id comes twice, or a vector is not finite or of other dimensions;
-        DiskFull when there is no room; nothing is left behind.
+        DiskFull when there is no room; what `give_way` raises; nothing is left behind.
         """
-        source = MemoryRows(*self._rows(ids, vectors))
+        source = MemoryRows(*self._rows(ids, vectors), give_way)
         with self._pending(name) as path:
             return write_segment(path, source, self.params, self._kernels, give_way=give_way)
 

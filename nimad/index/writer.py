@@ -29,10 +29,16 @@ _PIECE = 16 * LANES
 
 
 class MemoryRows:
-    """A RowSource over rows in memory, `ids: int64[n]` in any order and `rows: int8[n, d]`.  Raises
-    ValueError when an id comes twice."""
+    """A RowSource over rows in memory, `ids: int64[n]` in any order and `rows: int8[n, d]`.
+    `going_on` is called now and then, and may raise.  Raises ValueError when an id comes twice."""
 
-    def __init__(self, ids: NDArray[np.int64], rows: NDArray[np.int8]) -> None:
+    def __init__(
+        self,
+        ids: NDArray[np.int64],
+        rows: NDArray[np.int8],
+        going_on: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._going_on = going_on
         order = np.argsort(ids, kind="stable")
         if len(ids) and (np.diff(ids[order]) == 0).any():
             raise ValueError("ids must be unique")
@@ -44,6 +50,7 @@ class MemoryRows:
         self.dims = rows.shape[1]
 
     def take(self, picks: NDArray[np.int64]) -> NDArray[np.int8]:
+        self._going_on()
         return self._rows[self._place[picks]]
 
 

@@ -6,6 +6,10 @@ does not take a reply no request of it begins, and those that it has count for n
 of its user any more.  It is dropped when it does not take a reply within `SEND_SECONDS`, does not
 end a frame that it began within `FRAME_SECONDS`, or is silent for longer than the idle timeout.  A
 client that has closed its writing side still gets its replies.
+
+A small request takes two turns of the loop: one in which it is received, parsed and given to a
+thread, one in which its reply is sent.  So nothing here is a task or waits for a future: the loop,
+the dispatcher and timers call what there is to do next.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ import logging
 import math
 import socket
 import struct
-from collections.abc import Callable
+from collections import deque
 
+from nimad.dataclass import dataclass
 from nimad.errors import FrameTooLarge, NimadError, ParseError
 from nimad.serve import protocol
 from nimad.serve.access import Peer
 from nimad.serve.accounts import Account, Accounts, cost_of
-from nimad.serve.dispatch import Dispatcher, close_all
+from nimad.serve.dispatch import Dispatcher, Pending, close_all
 from nimad.serve.frames import Frame, FrameDecoder
 
 log = logging.getLogger(__name__)
@@ -67,6 +72,21 @@ def hang_up(sock: socket.socket) -> None:
     sock.close()
 
 
+@dataclass(eq=False)
+class Answer(Pending):
+    """A request under way, until its reply is sent or lost."""
+
+    size: int = 0
+    """What the account counts for it [bytes]."""
+    left: bytes | memoryview = b""
+    """What is to be sent of its reply."""
+    patience: asyncio.TimerHandle | None = None
+    """Sets it aside."""
+    aside: bool = False
+    counted: bool = True
+    """False: nobody asked for it, it says why the connection ends."""
+
+
 class Connection:
     """Serves one connected, non-blocking socket: await `serve`; `stop` lets it end early."""
 
@@ -89,221 +109,267 @@ class Connection:
         self._send_seconds = send_seconds
         self._loop = asyncio.get_running_loop()
         self._decoder = FrameDecoder()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writing = asyncio.Lock()
-        self._waiter: asyncio.Future[None] | None = None
+        self._under_way: set[Answer] = set()
+        self._outgoing: deque[Answer] = deque()
+        """Those whose replies are there; the client takes that of the first."""
         self._reads = self._listens = False
         """Whether it waits for bytes, and whether the loop tells it of them."""
         self._stuck = 0
         """Number of replies that were set aside, as the client does not take them."""
         self.stuck_since = math.inf
+        self._woken = False
         self._stopping = False
         self._gone = False
-        self._frame_end = math.inf
-        """When the frame that has begun must be whole [seconds]; infinite while none has."""
+        self._ended = self._loop.create_future()
+        self._frame_timer: asyncio.TimerHandle | None = None
+        """Ends a frame that has begun and is not whole in time."""
+        self._send_timer: asyncio.TimerHandle | None = None
+        """The same for the reply that is being sent; there while the loop tells of room for it."""
         self.active = self._loop.time()
         """When the last request was answered, or the connection was made [seconds]."""
-        self._timer = self._loop.call_later(idle_seconds, self._check_idle)
+        self._idle_timer = self._loop.call_later(idle_seconds, self._check_idle)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
-        return not self._tasks
+        return not self._under_way
 
     async def serve(self) -> None:
         """Answer until the client is done, gone or silent for too long, or `stop` is called."""
         try:
-            await self._dispatcher.admit(self._peer)
-            await self._read()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
-        except NimadError as error:  # it may do nothing here; what it sent was not even read
-            await self._refuse(error)
+            try:
+                await self._dispatcher.admit(self._peer)
+                self._go_on()
+            except NimadError as error:  # it may do nothing here; what it sent was not even read
+                self._refuse(error)
+            await self._ended
         finally:
-            self._gone = True
-            self._timer.cancel()
-            for task in self._tasks:
-                task.cancel()
+            self.stop(at_once=True)
+            self._idle_timer.cancel()
             close_all(self._decoder.abandon())
             self._loop.remove_reader(self._sock)
-            self._loop.remove_writer(self._sock)
             hang_up(self._sock)
             self._accounts.leave(self.account, self)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Read no more; `serve` returns when the replies under way are out, or `at_once`."""
         self._stopping = True
-        self._gone = self._gone or at_once
-        for task in self._tasks if at_once else ():
-            task.cancel()
-        self.wake()
+        self._reads = False
+        self._stop_frame_timer()
+        self._leave_queue()
+        if at_once:
+            self._gone = True
+            self._drop_replies()
+            for answer in list(self._under_way):
+                self._dispatcher.cancel(answer)
+                self._finish(answer)
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        if self._stopping and not self._under_way and not self._ended.done():
+            self._ended.set_result(None)
 
     # --- reading ------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        try:
-            while not self._stopping:
-                if len(self._tasks) >= IN_FLIGHT or self._stuck:
-                    await self._wait()
-                elif not self._accounts.has_room(self.account):
-                    self.account.waiting.append(self)
-                    try:
-                        await self._wait()
-                    finally:
-                        self.account.waiting.remove(self)
-                    self._frame_end = math.inf
-                elif frame := self._decoder.take():
-                    size = cost_of(frame.data)
-                    self._accounts.add(self.account, size)
-                    self._dispatcher.requests += 1
-                    self._frame_end = math.inf
-                    task = self._loop.create_task(self._answer(frame, size))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._done)
-                    self._accounts.wake()  # there may be room for the next one that waits
-                elif not await self._fill():
-                    break
-        except FrameTooLarge as error:
-            await self._refuse(error)
-        except OSError as error:
-            self._lose(error)
+    def wake(self) -> None:
+        """Look again whether a request may begin, in the next turn of the loop."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._go_on)
 
-    async def _fill(self) -> bool:
-        """Wait for bytes and feed them to the decoder; False at the end of the stream."""
-        begun = bool(self._decoder.partial)
-        if not begun:
-            self._frame_end = math.inf
-        elif self._frame_end == math.inf:
-            self._frame_end = self._loop.time() + FRAME_SECONDS
-        if not self._listens:
-            self._loop.add_reader(self._sock, self._on_bytes)
-        self._reads = self._listens = True
-        try:
-            if begun:
-                async with asyncio.timeout_at(self._frame_end):
-                    await self._wait()
-            else:
-                await self._wait()
-        except TimeoutError:
-            detail = f"a line did not end within {FRAME_SECONDS:g} seconds"
-            await self._refuse(ParseError(detail=detail))
+    def _go_on(self) -> None:
+        """Begin the requests that are here while there is room for them, then wait for bytes."""
+        self._woken = self._reads = False
+        for _ in range(IN_FLIGHT):
+            if not self._may_begin():
+                self._stop_frame_timer()
+                return
+            try:
+                frame = self._decoder.take()
+            except FrameTooLarge as error:
+                self._refuse(error)
+                return
+            if frame is None:
+                self._await_bytes()
+                return
+            self._stop_frame_timer()
+            self._begin(frame)
+        self.wake()  # others have their turn before the next ones
+
+    def _may_begin(self) -> bool:
+        if self._stopping or self._stuck or len(self._under_way) >= IN_FLIGHT:
             return False
-        finally:
-            self._reads = False
-        if self._stopping:
-            return False
-        try:
-            data, fds, truncated = receive(self._sock)
-        except (BlockingIOError, InterruptedError):
+        if self._accounts.has_room(self.account):
+            self._leave_queue()
             return True
-        close_all(self._decoder.feed(data, fds, truncated))
-        if not data and self._decoder.partial:
-            await self._refuse(ParseError(detail="the connection ended in the middle of a line"))
-        return bool(data)
+        if self not in self.account.waiting:
+            self.account.waiting.append(self)
+        return False
+
+    def _leave_queue(self) -> None:
+        if self in self.account.waiting:
+            self.account.waiting.remove(self)
+            self._accounts.wake()
+
+    def _begin(self, frame: Frame) -> None:
+        answer = Answer(frame, self._peer, self._reply, size=cost_of(frame.data))
+        self._accounts.add(self.account, answer.size)
+        self._under_way.add(answer)
+        self._dispatcher.requests += 1
+        self._accounts.wake()  # there may be room for the next one that waits
+        try:
+            self._dispatcher.answer(answer)
+        except Exception as error:
+            log.error("a request could not be begun", exc_info=error)
+            self.stop(at_once=True)
+
+    def _await_bytes(self) -> None:
+        if self._decoder.partial and self._frame_timer is None:
+            late = ParseError(detail=f"a line did not end within {FRAME_SECONDS:g} seconds")
+            self._frame_timer = self._loop.call_later(FRAME_SECONDS, self._refuse, late)
+        self._reads = True
+        if not self._listens:
+            self._listens = True
+            self._loop.add_reader(self._sock, self._on_bytes)
 
     def _on_bytes(self) -> None:
         """There is something to read.  The loop is asked not to tell while nobody reads: it would
         tell all the time.  Mostly a client sends nothing before it has its reply, and what is
         asked for once stays."""
-        if self._reads:
-            self.wake()
-        else:
+        if not self._reads:
             self._loop.remove_reader(self._sock)
             self._listens = False
-
-    async def _wait(self) -> None:
-        """Sleep until `wake`."""
-        self._waiter = self._loop.create_future()
+            return
         try:
-            await self._waiter
-        finally:
-            self._waiter = None
+            data, fds, truncated = receive(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        close_all(self._decoder.feed(data, fds, truncated))
+        if data:
+            self._go_on()
+        elif self._decoder.partial:
+            self._refuse(ParseError(detail="the connection ended in the middle of a line"))
+        else:
+            self.stop()
 
-    def wake(self) -> None:
-        """Look again: there is something to read, a request is done, there is room; or `stop`."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _stop_frame_timer(self) -> None:
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
 
     # --- answering ----------------------------------------------------------------------------
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _reply(self, answer: Answer, reply: bytes | None) -> None:
+        """The dispatcher has answered."""
+        if reply is None:
+            self._finish(answer)
+        else:
+            self._accounts.resize(self.account, len(reply) - answer.size)
+            answer.size = len(reply)
+            self._send(answer, reply)
+
+    def _refuse(self, error: NimadError) -> None:
+        """Read nothing more, and say why."""
+        answer = Answer(Frame(b""), self._peer, self._reply, counted=False)
+        self._under_way.add(answer)
+        self.stop()
+        self._send(answer, protocol.error_reply(None, error))
+
+    def _set_aside(self, answer: Answer) -> None:
+        """The client has not taken it for a while."""
+        answer.aside = True
+        self._stuck += 1
+        self.stuck_since = min(self.stuck_since, self._loop.time())
+        self._leave_queue()
+        self._accounts.set_aside(self.account, answer.size)
+
+    def _finish(self, answer: Answer) -> None:
+        """Its reply is sent or lost, or there is none."""
+        self._under_way.discard(answer)
+        if answer.patience is not None:
+            answer.patience.cancel()
+        if answer.aside:
+            self._accounts.remove_aside(self.account, answer.size)
+            self._stuck -= 1
+            if not self._stuck:
+                self.stuck_since = math.inf
+                self.wake()
+        elif answer.counted:
+            self._accounts.remove(self.account, answer.size)
         self.active = self._loop.time()
-        if len(self._tasks) == IN_FLIGHT - 1:
+        if len(self._under_way) == IN_FLIGHT - 1:
             self.wake()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a reply could not be sent", exc_info=error)
-            self.stop()
-
-    async def _answer(self, frame: Frame, size: int) -> None:
-        aside = False
-
-        def set_aside() -> None:
-            nonlocal aside
-            aside = True
-            self._stuck += 1
-            self.stuck_since = min(self.stuck_since, self._loop.time())
-            self._accounts.set_aside(self.account, size)
-
-        try:
-            reply = await self._dispatcher.answer(frame, self._peer)
-            if reply is not None:
-                self._accounts.resize(self.account, len(reply) - size)
-                size = len(reply)
-                await self._send(reply, set_aside)
-        finally:
-            if aside:
-                self._accounts.remove_aside(self.account, size)
-                self._stuck -= 1
-                if not self._stuck:
-                    self.stuck_since = math.inf
-                    self.wake()
-            else:
-                self._accounts.remove(self.account, size)
-
-    async def _refuse(self, error: NimadError) -> None:
-        await self._send(protocol.error_reply(None, error))
+        self._look_for_end()
 
     # --- writing ------------------------------------------------------------------------------
 
-    async def _send(self, reply: bytes, stuck: Callable[[], None] | None = None) -> None:
-        """Write one reply whole, or lose the client that does not take it in time.  `stuck` is
-        called once when it has not taken it for a while."""
-        timer = self._stuck_timer(stuck) if self._writing.locked() else None
-        try:
-            async with self._writing:
-                if self._gone:
-                    return
-                sent = 0
-                with contextlib.suppress(BlockingIOError, InterruptedError):
-                    sent = self._sock.send(reply)
-                if sent < len(reply):
-                    timer = timer or self._stuck_timer(stuck)
-                    async with asyncio.timeout(self._send_seconds):
-                        await self._loop.sock_sendall(self._sock, memoryview(reply)[sent:])
-        except (OSError, TimeoutError) as error:
-            self._lose(error)
-        finally:
-            if timer is not None:
-                timer.cancel()
+    def _send(self, answer: Answer, reply: bytes) -> None:
+        """Write one reply whole, behind those that wait for the client, or lose the client that
+        does not take it in time."""
+        if self._gone:
+            self._finish(answer)
+            return
+        answer.left = reply
+        self._outgoing.append(answer)
+        if len(self._outgoing) == 1:
+            self._write()
+        else:
+            self._have_patience(answer)
 
-    def _stuck_timer(self, stuck: Callable[[], None] | None) -> asyncio.TimerHandle | None:
-        return None if stuck is None else self._loop.call_later(STUCK_SECONDS, stuck)
+    def _write(self) -> None:
+        """Send as much as the client takes now."""
+        while self._outgoing:
+            answer, sent = self._outgoing[0], 0
+            try:
+                sent = self._sock.send(answer.left)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as error:
+                self._lose(error)
+                return
+            if sent < len(answer.left):
+                answer.left = memoryview(answer.left)[sent:]
+                self._have_patience(answer)
+                if self._send_timer is None:
+                    late = TimeoutError("it does not read")
+                    self._send_timer = self._loop.call_later(self._send_seconds, self._lose, late)
+                    self._loop.add_writer(self._sock, self._write)
+                return
+            self._stop_send_timer()
+            self._finish(self._outgoing.popleft())
+
+    def _have_patience(self, answer: Answer) -> None:
+        if answer.counted and answer.patience is None:
+            answer.patience = self._loop.call_later(STUCK_SECONDS, self._set_aside, answer)
+
+    def _stop_send_timer(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+            self._loop.remove_writer(self._sock)
 
     # --- the end ------------------------------------------------------------------------------
 
     def _lose(self, error: Exception) -> None:
         """The client is gone, or as good as gone: nothing more is read or written."""
-        reason = "it does not read" if isinstance(error, TimeoutError) else str(error)
-        log.debug("lost the client of process %d: %s", self._peer.pid, reason)
+        log.debug("lost the client of process %d: %s", self._peer.pid, error)
         self._gone = True
+        self._drop_replies()
         self.stop()
+
+    def _drop_replies(self) -> None:
+        self._stop_send_timer()
+        while self._outgoing:
+            self._finish(self._outgoing.popleft())
 
     def _check_idle(self) -> None:
         """Close a silent connection; one timer for each client, which fires when it may be due."""
         left = self.active + self._idle_seconds - self._loop.time()
-        if self._tasks or left > 0:
-            self._timer = self._loop.call_later(max(left, 1.0), self._check_idle)
+        if self._under_way or left > 0:
+            self._idle_timer = self._loop.call_later(max(left, 1.0), self._check_idle)
         else:
             log.debug("process %d was silent for too long", self._peer.pid)
             self.stop()

@@ -9,18 +9,19 @@ raises becomes an error reply; anything but a NimadError is a bug and is logged 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import field
 from functools import partial
 from typing import Any
 
-from nimad.disk.failures import disk_errors, missing
+from nimad.dataclass import dataclass
+from nimad.disk.failures import disk_error, missing
 from nimad.errors import InvalidRequest, NamespaceDenied, NimadError, ReplyTooLarge, UnknownMethod
 from nimad.limits import is_lengthy
 from nimad.namespaces import Namespaces
@@ -58,6 +59,25 @@ def lane_of(verb: Verb, params: dict[str, Any], size: int) -> str:
     return "bulk" if kind == "write" and size > LARGE else kind
 
 
+@dataclass(eq=False)
+class Pending:
+    """A frame on its way to its reply, which `done` gets with it; None for a notification."""
+
+    frame: Frame
+    peer: Peer
+    done: Callable[[Any, bytes | None], None]
+    began: float = field(default_factory=time.perf_counter)
+    """When it came [seconds]."""
+    name: str = UNREADABLE
+    """Of its verb, where that is known."""
+    id: protocol.Id = None
+    notification: bool = False
+    job: Job | None = None
+    """What a thread does for it, or is to do."""
+    goes_first: bool = False
+    """Whether work in the background waits for it."""
+
+
 class Dispatcher:
     """Answers requests; lives on one event loop.  `before` is called on the loop when a verb
     begins, `after` when it has answered: the daemon registers its callbacks there.  Work in the
@@ -77,7 +97,7 @@ class Dispatcher:
         }
         self._parsing = Lane("parse", 1)
         self._watchdog = Lane("watchdog", 1)
-        self._waiting: dict[Job, str] = {}
+        self._waiting: dict[Pending, str] = {}
         self.before: Callable[[Verb], None] = lambda verb: None
         self.after: Callable[[Verb], None] = lambda verb: None
         self.first: AbstractContextManager[object] = contextlib.nullcontext()
@@ -91,70 +111,105 @@ class Dispatcher:
         if self._access.is_known(peer):
             check()
         else:
-            await self._parsing.submit(peer.uid, check).outcome
+            await self._parsing.run(peer.uid, check)
 
-    async def answer(self, frame: Frame, peer: Peer) -> bytes | None:
-        """The reply to a frame, None for a notification; its descriptors are closed afterwards."""
-        began = time.perf_counter()
-        if len(frame.data) <= SMALL:
-            found = protocol.read(frame.data)
-        else:
-            found = await self._parsing.submit(peer.uid, partial(self._read, frame.data)).outcome
-        if isinstance(found, Refused):
-            close_all(frame.fds)
-            self.counts.note(UNREADABLE, found.error.code, time.perf_counter() - began)
-            return protocol.error_reply(found.id, found.error)
-        name = UNKNOWN
+    def answer(self, pending: Pending) -> None:
+        """Let `done` of a frame get its reply, perhaps before this returns."""
+        data = pending.frame.data
+        if len(data) <= SMALL:
+            self._ask(pending, protocol.read(data))
+            return
+
+        def parsed(found: Request | Refused, error: NimadError | None) -> None:
+            self._ask(pending, found if error is None else Refused(error))
+
         try:
-            if frame.refused:
-                raise InvalidRequest(detail="it carries more descriptors than the one it may")
-            verb = self._verbs.get(found.method)
-            if verb is None:
-                raise UnknownMethod(method=protocol.shown(found.method))
-            name = verb.name
-            self.before(verb)
-            kind = lane_of(verb, found.params, len(frame.data))
-            with self._going_first(verb.watching or kind != "read"):
-                job = self._lanes[kind].submit(
-                    peer.uid, partial(self._perform, verb, found, peer, frame.fds)
-                )
-                self._waiting[job] = verb.name
-                try:
-                    reply: bytes
-                    reply, outcome = await job.outcome  # Busy when `abandon` gives up on it
-                finally:
-                    del self._waiting[job]
-                    if job.began is None:
-                        close_all(frame.fds)
-        except NimadError as error:
-            close_all(frame.fds)
-            reply, outcome = protocol.error_reply(found.id, error), error.code
-        else:
-            self.after(verb)
-        self.counts.note(name, outcome, time.perf_counter() - began)
-        return None if found.notification else reply
+            pending.job = self._parsing.submit(pending.peer.uid, partial(self._read, data), parsed)
+        except NimadError as error:  # it is stopping
+            self._refuse(pending, error)
+
+    def cancel(self, pending: Pending) -> None:
+        """Nobody waits for its reply any more; what a thread has begun is done nevertheless."""
+        if pending.job is not None:
+            pending.job.cancel()
+        self._take_out(pending)
+        self._let_others_go_on(pending)
 
     def _read(self, data: bytes) -> Request | Refused:
         if len(data) > LARGE:
             self.give_way()
         return protocol.read(data)
 
-    @contextlib.contextmanager
-    def _going_first(self, waits: bool) -> Iterator[None]:
-        """See `first`; a verb that `waits` does not go first.  The loop ends it: the reply, which
-        is sent before the loop takes its next turn, needs the interpreter once more."""
-        if not waits:
-            self.first.__enter__()
+    def _ask(self, pending: Pending, found: Request | Refused) -> None:
+        """Give a request to the lane of its verb, or refuse it."""
+        pending.job, pending.id = None, found.id
+        if isinstance(found, Refused):
+            self._refuse(pending, found.error)
+            return
+        pending.name, pending.notification = UNKNOWN, found.notification
+        peer, fds = pending.peer, pending.frame.fds
         try:
-            yield
+            if pending.frame.refused:
+                raise InvalidRequest(detail="it carries more descriptors than the one it may")
+            verb = self._verbs.get(found.method)
+            if verb is None:
+                raise UnknownMethod(method=protocol.shown(found.method))
+            pending.name = verb.name
+            self.before(verb)
+            kind = lane_of(verb, found.params, len(pending.frame.data))
+            if kind == "read" and not verb.watching:
+                self.first.__enter__()
+                pending.goes_first = True
+            pending.job = self._lanes[kind].submit(
+                peer.uid,
+                partial(self._perform, verb, found, peer, fds),
+                partial(self._performed, pending, verb),
+            )
+            self._waiting[pending] = verb.name
+        except NimadError as error:
+            self._refuse(pending, error)
+
+    def _performed(
+        self,
+        pending: Pending,
+        verb: Verb,
+        found: tuple[bytes, str],
+        error: NimadError | None,
+    ) -> None:
+        if error is not None:  # Busy: `abandon` gave up on it
+            self._refuse(pending, error)
+        else:
+            self.after(verb)
+            self._end(pending, *found)
+
+    def _refuse(self, pending: Pending, error: NimadError) -> None:
+        self._end(pending, protocol.error_reply(pending.id, error), error.code)
+
+    def _end(self, pending: Pending, reply: bytes, outcome: str) -> None:
+        """Pass a reply on.  Background work goes on after it: sending needs the interpreter."""
+        self._take_out(pending)
+        self.counts.note(pending.name, outcome, time.perf_counter() - pending.began)
+        try:
+            pending.done(pending, None if pending.notification else reply)
         finally:
-            if not waits:
-                asyncio.get_running_loop().call_soon(self.first.__exit__, None, None, None)
+            self._let_others_go_on(pending)
+
+    def _take_out(self, pending: Pending) -> None:
+        """No client waits for it.  Its descriptors are closed, unless a thread has them."""
+        asked = self._waiting.pop(pending, None)
+        if asked is None or pending.job is None or pending.job.began is None:
+            close_all(pending.frame.fds)
+        pending.job = None
+
+    def _let_others_go_on(self, pending: Pending) -> None:
+        if pending.goes_first:
+            pending.goes_first = False
+            self.first.__exit__(None, None, None)
 
     async def self_query(self) -> bool:
         """Ask for a ping past all queues; True when it came, and no reading verb hangs."""
         ping = partial(self._perform, self._verbs["ping"], Request("ping", {}), MYSELF, [])
-        _, outcome = await self._watchdog.submit(MYSELF.uid, ping).outcome
+        _, outcome = await self._watchdog.run(MYSELF.uid, ping)
         return outcome == OK and self._lanes["read"].oldest < HUNG_SECONDS
 
     @property
@@ -176,8 +231,7 @@ class Dispatcher:
                     detail = "it reaches beyond the namespaces that this user is bound to"
                     raise NamespaceDenied(uid=peer.uid, verb=verb.name, detail=detail)
                 within = bounds.read if verb.access == "read" else bounds.control
-            with disk_errors(f"{verb.name} could not be done"):
-                result = verb.answer(Call(request.params, peer, fds, within))
+            result = verb.answer(Call(request.params, peer, fds, within))
             try:
                 reply = protocol.result_reply(request.id, result)
             except ReplyTooLarge:
@@ -187,18 +241,8 @@ class Dispatcher:
             took = (time.perf_counter() - began) * 1000
             log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
             return reply, OK
-        except NimadError as error:
-            if error.wire == NimadError.wire:
-                log.error("%s: %s", verb.name, error.message)
-            return protocol.error_reply(request.id, error), error.code
-        except FileNotFoundError as error:
-            gone = missing(error)
-            log.error("%s: %s", verb.name, gone.message)
-            return protocol.error_reply(request.id, gone), gone.code
         except BaseException as error:  # SystemExit would end the loop, and the daemon with it
-            frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-            log.error("the verb %s failed: %s\n%s", verb.name, describe(error), frames)
-            failure = NimadError(detail=f"{verb.name} failed with {type(error).__name__}")
+            failure = explain(verb.name, error)
             return protocol.error_reply(request.id, failure), failure.code
         finally:
             close_all(fds)
@@ -224,6 +268,24 @@ def close_all(fds: list[int]) -> None:
     while fds:
         with contextlib.suppress(OSError):
             os.close(fds.pop())
+
+
+def explain(verb: str, error: BaseException) -> NimadError:
+    """What a client is told of an error; what is not the client's doing is logged."""
+    ours = disk_error(error, f"{verb} could not be done") if isinstance(error, OSError) else None
+    if ours is not None:
+        return ours
+    if isinstance(error, NimadError):
+        if error.wire == NimadError.wire:
+            log.error("%s: %s", verb, error.message)
+        return error
+    if isinstance(error, FileNotFoundError):
+        gone = missing(error)
+        log.error("%s: %s", verb, gone.message)
+        return gone
+    frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    log.error("the verb %s failed: %s\n%s", verb, describe(error), frames)
+    return NimadError(detail=f"{verb} failed with {type(error).__name__}")
 
 
 def describe(error: BaseException) -> str:

@@ -4,12 +4,14 @@ A user may occupy `threads` of them; there is one more, so that a second user al
 While others ask, too, it may occupy one less: threads that compute in Python slow each other down.
 Where jobs wait, those of one user are begun in their order, and the users take turns.  Everything
 but the jobs themselves happens on the event loop.
+
+What comes of a job is passed to a function and not to a future: whoever awaits one is woken a turn
+of the loop later, and a turn costs as much as all that the loop does for a small request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -27,15 +29,29 @@ ACTIVE_SECONDS = 5.0
 """Time after a job of its own for which a user counts as one of those who ask [seconds]."""
 
 
+Done = Callable[[Any, NimadError | None], None]
+
+
 @dataclass(eq=False)
 class Job:
-    """Work of one user; `began` is None until a thread has it [seconds, monotonic]."""
+    """Work of one user; `began` is None until a thread has it [seconds, monotonic].  `done` is
+    called once, on the loop, with the result or the error."""
 
     uid: int
     work: Callable[[], Any]
-    outcome: asyncio.Future[Any]
+    done: Done | None
     came: float
     began: float | None = None
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more: it never begins, unless a thread has it."""
+        self.done = None
+
+    def end(self, result: Any, error: NimadError | None) -> None:
+        """Pass on what came of it, unless that has been done or nobody waits for it."""
+        done, self.done = self.done, None
+        if done is not None:
+            done(result, error)
 
 
 class Lane:
@@ -54,15 +70,30 @@ class Lane:
         """When each user came with its last job; those of the last seconds, oldest first."""
         self._closed = False
 
-    def submit(self, uid: int, work: Callable[[], Any]) -> Job:
-        """Let `work` run when its user's turn comes; `outcome` of the job gets what it returns.
+    async def run(self, uid: int, work: Callable[[], Any]) -> Any:
+        """What `work` returns, when its user's turn has come.  Raises as `submit`, or its error."""
+        outcome = asyncio.get_running_loop().create_future()
 
-        Cancelling the outcome of a job that no thread has yet takes it out.  Raises Busy when the
-        lane is closed; the outcome is always a NimadError when it is an error.
-        """
+        def done(result: Any, error: NimadError | None) -> None:
+            if outcome.done():  # cancelled
+                return
+            if error is None:
+                outcome.set_result(result)
+            else:
+                outcome.set_exception(error)
+
+        job = self.submit(uid, work, done)
+        try:
+            return await outcome
+        finally:
+            job.cancel()
+
+    def submit(self, uid: int, work: Callable[[], Any], done: Done) -> Job:
+        """Let `work` run when its user's turn comes; `done` gets what it returns or why it failed.
+        Raises Busy when the lane is closed."""
         if self._closed:
             raise Busy(detail="it is stopping")
-        job = Job(uid, work, asyncio.get_running_loop().create_future(), time.monotonic())
+        job = Job(uid, work, done, time.monotonic())
         self._waiting.setdefault(uid, deque()).append(job)
         self._asked.pop(uid, None)
         self._asked[uid] = job.came
@@ -86,14 +117,13 @@ class Lane:
         """Begin nothing more, and wait no longer for what is under way: Busy is its outcome."""
         self._closed = True
         for job in [*self._running, *(job for queue in self._waiting.values() for job in queue)]:
-            if not job.outcome.done():
-                job.outcome.set_exception(Busy(detail="it is stopping"))
+            job.end(None, Busy(detail="it is stopping"))
         self._waiting.clear()
         for _ in range(self._threads):
             self._begun.put(None)
 
     def _begin(self) -> None:
-        while len(self._running) < self._most + SPARE:
+        while self._waiting and len(self._running) < self._most + SPARE:
             share = self._most if len(self._asked) <= 1 else max(1, self._most - 1)
             uid = next((uid for uid in self._waiting if self._busy[uid] < share), None)
             if uid is None:
@@ -102,39 +132,40 @@ class Lane:
             job = queue.popleft()
             if queue:
                 self._waiting[uid] = queue  # behind the other users
-            if not job.outcome.done():
+            if job.done is not None:
                 job.began = time.monotonic()
                 self._running[job] = None
                 self._busy[uid] += 1
                 if len(self._running) > self._threads:
                     self._threads += 1
                     name = f"{self._name}_{self._threads}"
-                    threading.Thread(target=self._run, name=name, daemon=True).start()
+                    loop = asyncio.get_running_loop()
+                    threading.Thread(target=self._run, args=(loop,), name=name, daemon=True).start()
                 self._begun.put(job)
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread: do the work and pass on what came of it."""
         while (job := self._begun.get()) is not None:
             result, error = None, None
             work_for(job.uid)
             try:
                 result = job.work()
-            except BaseException as caught:
+            except NimadError as caught:
                 error = caught
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                job.outcome.get_loop().call_soon_threadsafe(self._end, job, result, error)
+            except BaseException as caught:  # memory ran out while an error was described
+                error = NimadError(detail=type(caught).__name__)
+            try:
+                loop.call_soon_threadsafe(self._end, job, result, error)
+            except RuntimeError:  # the loop is closed: nothing else comes
+                return
             del job, result, error  # what it holds must not wait for the next one
 
-    def _end(self, job: Job, result: Any, error: BaseException | None) -> None:
+    def _end(self, job: Job, result: Any, error: NimadError | None) -> None:
         del self._running[job]
         self._busy[job.uid] -= 1
         if not self._busy[job.uid]:
             del self._busy[job.uid]
-        if not job.outcome.done():
-            if error is None:
-                job.outcome.set_result(result)
-            elif isinstance(error, NimadError):
-                job.outcome.set_exception(error)
-            else:  # memory ran out while an error was described
-                job.outcome.set_exception(NimadError(detail=type(error).__name__))
-        self._begin()
+        try:
+            job.end(result, error)
+        finally:
+            self._begin()

@@ -402,14 +402,14 @@ def test_users_take_turns_and_one_thread_is_left_for_the_others(start: Start) ->
 
     async def ask() -> None:
         lane = server.server.dispatcher._lanes["read"]
-        jobs = [lane.submit(1, lambda n=n: work(1, n)) for n in range(4)]  # type: ignore[misc]
-        jobs += [lane.submit(2, lambda n=n: work(2, n)) for n in range(3)]  # type: ignore[misc]
+        jobs = [asyncio.ensure_future(lane.run(1, partial(work, 1, n))) for n in range(4)]
+        jobs += [asyncio.ensure_future(lane.run(2, partial(work, 2, n))) for n in range(3)]
         while len(order) < 2:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert sorted(order) == [(1, 0), (2, 0)], "neither has both threads"
         gate.set()
-        await asyncio.gather(*(job.outcome for job in jobs))
+        await asyncio.gather(*jobs)
 
     asyncio.run_coroutine_threadsafe(ask(), server.loop).result(PATIENCE)
     assert [n for uid, n in order if uid == 1] == [0, 1, 2, 3]

@@ -335,7 +335,7 @@ def test_a_request_works_for_its_user(records: Records) -> None:
         jobs = []
         with records.exclusive():
             for number, uid in enumerate((7, 7, 7, 7, 8)):
-                jobs.append(lane.submit(uid, partial(write, uid)).outcome)
+                jobs.append(asyncio.ensure_future(lane.run(uid, partial(write, uid))))
                 while records.waiting_writers <= number:
                     await asyncio.sleep(0.001)
         await asyncio.gather(*jobs)

@@ -37,6 +37,7 @@ from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Call, Verb
 from nimad.store.records import Records
 from nimad.words.index import TermIndex
+from tests.dispatching import answer_to
 from tests.pace import measure_pace
 from tests.silent_file import can_mount, silent_file
 
@@ -75,7 +76,7 @@ def ask(served: dict[str, Verb]) -> Iterator[Ask]:
     async def answer(frame: bytes, fds: list[int]) -> bytes | None:
         dispatcher = Dispatcher(served.values(), Access("", ""), threads=1)
         try:
-            return await dispatcher.answer(Frame(frame, fds), ME)
+            return await answer_to(dispatcher, Frame(frame, fds), ME)
         finally:
             dispatcher.abandon()
 

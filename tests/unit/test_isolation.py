@@ -29,6 +29,7 @@ from nimad.serve.frames import Frame
 from nimad.serve.verb_table import verbs
 from nimad.store import suggestions
 from nimad.store.suggestions import Pair
+from tests.dispatching import answer_to
 
 ROOT = Peer(1, 0, 0)
 ANNA = Peer(1, 54321, 54321)
@@ -63,7 +64,7 @@ class Served:
         """The reply, error or result."""
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         frame = Frame(json.dumps(request).encode(), [])
-        line = self._loop.run_until_complete(self._dispatcher.answer(frame, peer))
+        line = self._loop.run_until_complete(answer_to(self._dispatcher, frame, peer))
         found: dict[str, Any] = json.loads(line or b"")
         return found
 

@@ -31,6 +31,7 @@ from nimad.serve.verb_table import verbs
 from nimad.store import goals, namespaces
 from nimad.store.bounded import fair_share, get_within, page_within
 from nimad.store.goals import Goal
+from tests.dispatching import answer_to
 
 ME = Peer(os.getpid(), 0, 0)
 Ask = Callable[..., Any]
@@ -55,7 +56,7 @@ def ask(store: MemoryStore) -> Ask:
     async def answer(frame: bytes) -> bytes | None:
         dispatcher = Dispatcher(served, Access("", ""), threads=1)
         try:
-            return await dispatcher.answer(Frame(frame), ME)
+            return await answer_to(dispatcher, Frame(frame), ME)
         finally:
             dispatcher.abandon()
 

@@ -50,6 +50,7 @@ from nimad.serve.dispatch import Dispatcher
 from nimad.serve.frames import Frame, FrameDecoder
 from nimad.serve.verb_table import verbs
 from nimad.serve.verbs import Verb
+from tests.dispatching import answer_to
 
 
 def served(store: MemoryStore) -> dict[str, Verb]:
@@ -183,7 +184,7 @@ def ask(found: dict[str, Verb], method: str, params: dict[str, Any]) -> dict[str
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
             peer = Peer(os.getpid(), 0, 0)
-            return await dispatcher.answer(Frame(json.dumps(request).encode()), peer)
+            return await answer_to(dispatcher, Frame(json.dumps(request).encode()), peer)
         finally:
             dispatcher.abandon()
 

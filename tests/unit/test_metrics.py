@@ -28,6 +28,7 @@ from nimad.serve.request_counts import BOUNDS, UNKNOWN, UNREADABLE
 from nimad.serve.service_verbs import Traffic
 from nimad.serve.verb_table import verbs
 from tests import forked
+from tests.dispatching import answer_to
 from tests.threads import Background, setting
 
 CANARY = "zyxgnu"
@@ -50,7 +51,7 @@ class Served:
         self.loop = asyncio.new_event_loop()
 
     def send(self, data: bytes) -> dict[str, Any]:
-        line = self.loop.run_until_complete(self.dispatcher.answer(Frame(data, []), ME))
+        line = self.loop.run_until_complete(answer_to(self.dispatcher, Frame(data, []), ME))
         found: dict[str, Any] = json.loads(line or b"{}")
         return found
 

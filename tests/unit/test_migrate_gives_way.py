@@ -29,12 +29,13 @@ from nimad.index.kernels.contract import LANES
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory, Stage
 from nimad.serve.access import Access
-from nimad.serve.dispatch import MYSELF, Dispatcher
+from nimad.serve.dispatch import MYSELF, Dispatcher, Pending
 from nimad.serve.frames import Frame
 from nimad.serve.server import Limits, Server
 from nimad.serve.verbs import Call, Verb
 from nimad.store import sources
 from tests.benchmarks.talk import make_talk
+from tests.dispatching import answer_to
 from tests.legacy import stores
 from tests.legacy.moving import QUICK, attach, opened
 from tests.threads import PATIENCE, Background
@@ -335,9 +336,15 @@ def test_a_reading_verb_goes_first_from_when_it_came_until_its_reply_is_out() ->
         dispatcher.first = First()
         for each in verbs:
             frame = Frame(b'{"jsonrpc":"2.0","id":1,"method":"%s"}' % each.name.encode(), [])
-            assert await dispatcher.answer(frame, MYSELF) is not None
-            order.append("sent")  # as a connection does, before the loop's next turn
-            await asyncio.sleep(0)
+            over = asyncio.Event()
+
+            def send(pending: Pending, reply: bytes | None, over: asyncio.Event = over) -> None:
+                assert reply is not None
+                order.append("sent")
+                over.set()
+
+            dispatcher.answer(Pending(frame, MYSELF, send))
+            await over.wait()
         dispatcher.abandon()
 
     asyncio.run(all_of_them())
@@ -352,7 +359,7 @@ def test_a_large_frame_is_parsed_after_the_question_under_way() -> None:
         dispatcher = Dispatcher([Verb("says", "read", lambda call: {})], Access("", ""), 1)
         dispatcher.give_way = lambda: asked.append(text[:5])
         data = b'{"jsonrpc":"2.0","id":1,"method":"says","params":{"text":"%s"}}' % text.encode()
-        assert await dispatcher.answer(Frame(data, []), MYSELF) is not None
+        assert await answer_to(dispatcher, Frame(data, []), MYSELF) is not None
         dispatcher.abandon()
 
     for text in ("small", "some " * 1000, "large" * 20_000):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 
 from nimad.backup.writing import write_backup
 from nimad.check import check
-from nimad.core import maintenance, purge, status
-from nimad.core.semantic import SemanticIndex
+from nimad.core import maintenance, purge, segments, status
+from nimad.core.projection import ENDINGS, Waiters
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskFull, UsageError
+from nimad.index.blocks import BlockIndex
 from nimad.index.merge import MergedRows
+from nimad.index.writer import MemoryRows
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from nimad.store import checksums, schema, sources
 from nimad.store.database_files import WAL_BYTES
+from nimad.words.index import TermIndex
 from tests.legacy import stores
 from tests.legacy.moving import migrate, opened
 from tests.threads import PATIENCE, Background
@@ -476,17 +480,111 @@ def test_a_merge_of_words_ends_for_a_purge_and_is_done_later(
     assert len(store.query("kettle", 200).hits) == 160
 
 
+def test_sealing_in_idle_time_ends_for_a_purge_and_is_done_later(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, _ = here
+    store.semantic.flush()
+    store.remember_many([Memory(text=f"kettle {n}") for n in range(300)])
+    before = store.records.segment_names()
+    monkeypatch.setattr(store.semantic, "sparing", False)
+    with held_inside(store, monkeypatch, MemoryRows, "take", store.semantic.follow):
+        assert purge_secret(store) == {}
+    assert len(store.records.segment_names()) == len(before), "nothing was sealed"
+    assert not store.semantic.strays()
+    maintenance.finish(store)
+    assert store.blocks.stats()["hot"] == 0
+    assert len(store.query("kettle", 400).hits) == 300
+
+
+def test_a_rebuild_of_words_and_a_check_begin_anew_behind_a_purge(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, _ = here
+    store.remember_many([Memory(text=f"kettle {n}") for n in range(300)])
+    works: list[tuple[Callable[[], object], str, str]] = [
+        (store.words.rebuild, "segment_of", "memory number 17"),
+        (store.words.check, "freeze", "memory number 18"),
+    ]
+    for work, inside, secret in works:
+        (doomed,) = [hit.memory.id for hit in store.query(secret, 1).hits]
+        before = store.records.counts()["memories"]
+        with held_inside(store, monkeypatch, TermIndex, inside, work) as later:
+            assert store.forget([doomed], purge=True).purged
+        assert later == [(before - 1, None)], "once more, behind the purge"
+        assert not store.words.strays()
+    assert len(store.query("kettle", 400).hits) == 300
+
+
+@pytest.mark.parametrize("held", ["encode_memories", "write_segment"])
+def test_a_rebuild_of_vectors_lets_a_purge_go_first_and_goes_on(
+    here: tuple[MemoryStore, MigrationManager, Path], monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    """Between two steps, and while it seals: then it has made nothing of this segment."""
+    store, _, _ = here
+    store.remember_many([Memory(text=f"kettle {n}") for n in range(300)])
+    place = segments if held == "encode_memories" else BlockIndex
+    before = store.records.counts()["memories"]
+    with held_inside(store, monkeypatch, place, held, store.semantic.rebuild) as later:
+        assert purge_secret(store) == {}
+    assert later[0] == (before - 1, None), "the purge was next"
+    assert not store.semantic.strays() and not store.semantic.missing_vectors()
+
+
+def test_nothing_ends_for_those_who_wait_without_an_end() -> None:
+    waiters = Waiters()
+    begun: list[int] = []
+
+    def work(end: Callable[[], object]) -> str:
+        begun.append(1)
+        with waiters.one_more():
+            end()
+        return "done"
+
+    assert waiters.do_behind(work) == "done"
+    assert len(begun) == ENDINGS + 1
+
+
+@contextmanager
+def held_inside(
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    place: Any,
+    name: str,
+    work: Callable[[], object],
+) -> Iterator[list[tuple[int, object]]]:
+    """`work` runs, and stays in its first call of a function until somebody waits for the lock.
+    Gives what each later call found: how many memories there are, and the purge that is not done.
+    """
+    inside, waits, real = threading.Event(), told_of_who_waits(monkeypatch), getattr(place, name)
+    later: list[tuple[int, object]] = []
+
+    def held(*given: Any, **more: Any) -> Any:
+        if inside.is_set():
+            later.append((store.records.counts()["memories"], store.purge.unfinished()))
+        else:
+            inside.set()
+            assert waits.wait(PATIENCE)
+        return real(*given, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, name, held)
+        with Background(work):
+            assert inside.wait(PATIENCE)
+            yield later
+
+
 def told_of_who_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once somebody waits for the lock of maintenance."""
-    waits, giving_way = threading.Event(), SemanticIndex.giving_way
+    waits, one_more = threading.Event(), Waiters.one_more
 
     @contextmanager
-    def told(semantic: SemanticIndex) -> Iterator[None]:
-        with giving_way(semantic):
+    def told(waiters: Waiters) -> Iterator[None]:
+        with one_more(waiters):
             waits.set()
             yield
 
-    monkeypatch.setattr(SemanticIndex, "giving_way", told)
+    monkeypatch.setattr(Waiters, "one_more", told)
     return waits
 
 
