@@ -70,7 +70,6 @@ LATE: dict[str, dict[str, Any]] = {
         "iscoroutinefunction": is_coroutine_function,
     },
     "ipaddress": {},
-    "ntpath": {},
     "pickle": {},
     "subprocess": {"PIPE": -1, "STDOUT": -2, "DEVNULL": -3},
     "textwrap": {},
