@@ -223,8 +223,7 @@ class Records:
         if not self.checkpoint():
             return False
         with translated(self.path), contextlib.closing(schema.connect(self.path)) as connection:
-            for pragma in ("busy_timeout = 0", "temp_store = FILE"):
-                connection.execute(f"PRAGMA {pragma}")
+            connection.executescript("PRAGMA busy_timeout = 0; PRAGMA temp_store = FILE")
             with self.exclusive(), schema.temporary_files_in(self.path.parent):
                 self._secure()
                 connection.execute("VACUUM")
@@ -257,15 +256,11 @@ class Records:
         while True:
             reader: _Reader | None = getattr(self._local, "reader", None)
             if reader is None or reader.connection is None:
-                # a new connection would open what stands under the names now
-                with contextlib.suppress(DiskFailed, DiskFull, Busy):  # then it tells what it meets
-                    if not self._closed and not self._files.intact():
-                        with self.exclusive():
-                            self._secure()
+                self._restore_names()
                 with self._readers_lock:
                     if self._closed:
                         raise NimadError(detail="the records are closed")
-                    reader = _Reader(self.connect_reader())
+                    reader = _Reader(schema.connect(self.path, readonly=True))
                     self._readers.append(reader)
                 self._local.reader = reader
             with reader.lock:
@@ -275,7 +270,14 @@ class Records:
 
     def connect_reader(self) -> sqlite3.Connection:
         """A connection of the caller's own that only reads."""
+        self._restore_names()
         return schema.connect(self.path, readonly=True)
+
+    def _restore_names(self) -> None:
+        """To be called before a connection is opened: it opens what stands under the names now."""
+        if not (self._closed or self._files.intact()):
+            with contextlib.suppress(DiskFailed, DiskFull, Busy), self.exclusive():
+                self._secure()  # what hinders it the connection meets, too, and tells
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:

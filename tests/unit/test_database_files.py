@@ -21,6 +21,7 @@ from nimad.model import Memory
 from nimad.store import checksums
 from nimad.store import records as records_module
 from nimad.store.database_files import WAL_BYTES, DatabaseFiles
+from nimad.store.frozen import frozen
 from nimad.store.records import Records
 from tests.threads import PATIENCE, Background, in_thread, setting
 
@@ -97,6 +98,24 @@ def test_files_taken_away_under_it_lose_nothing(
     assert checksums.integrity_problems(records) == []
     assert records.checkpoint()
     assert [text for _, text in records.texts(0, 1000)] == wanted
+
+
+@pytest.mark.parametrize(("ends", "harm"), HARMS)
+def test_whoever_opens_a_connection_finds_what_was_taken_away(
+    records: Records, ends: list[str], harm: Callable[[Path], None]
+) -> None:
+    """The doctor told of a dying disk, between that and the next memory."""
+    for look in (checksums.integrity_problems, _missing_in_a_backup):
+        for end in ends:
+            harm(records.path.with_name(records.path.name + end))
+        assert look(records) == []
+        assert records.files.intact()
+
+
+def _missing_in_a_backup(records: Records) -> list[int]:
+    with frozen(records) as found:
+        ((count,),) = found.connection.execute("SELECT count(*) FROM memories")
+    return [*range(count, 50)]
 
 
 def test_commits_overwrite_the_wal(records: Records, tmp_path: Path) -> None:
