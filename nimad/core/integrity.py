@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from nimad.core.clock import RELEASED
 from nimad.core.health import Health
 from nimad.core.projection import Problem, Projection
 from nimad.errors import NimadError, RecordsDamaged
@@ -105,8 +106,7 @@ class Integrity:
         """One step of a look that is due; True while more is left."""
         pauses = {"records": RECORDS_MS, "rows": FILES_MS, "files": FILES_MS}
         for look, pause in pauses.items():
-            # a clock that was set back makes both due
-            if self._steps is None and not 0 <= now_ms() - self._finished[look] < pause:
+            if self._steps is None and not _within(pause, self._finished[look]):
                 self._steps = self._look_at(look)
         try:
             if self._steps is not None:
@@ -149,7 +149,9 @@ class Integrity:
             tx.set_meta(KEY, json.dumps(state))
 
     def _log_was_missing(self) -> list[str]:
-        if not 0 <= now_ms() - self._log_missed < FILES_MS:
+        if 0 < self._log_missed < RELEASED <= (now := now_ms()):  # the clock has been set since
+            self._log_missed = now
+        if not _within(FILES_MS, self._log_missed):
             return []
         wal, at = f"{self._records.path.name}-wal", iso(self._log_missed)
         told = f"{wal} was gone when nimad started ({at}), and with it what was remembered last"
@@ -208,6 +210,12 @@ class Integrity:
         reason = f"{'; '.join(told)}; `nimactl doctor` tells what to do"
         log.error("the records: %s", reason)
         self._health.fail(PART, reason)
+
+
+def _within(pause: int, since: int) -> bool:
+    """Whether no more than `pause` has passed [ms]; False from 0, which is never and no time of a
+    clock that is not set, and after a clock was set back."""
+    return since != 0 and 0 <= now_ms() - since < pause
 
 
 def _of_rows(records: Records) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Where the vectors of given ids lie: looked up once, then every query scores them directly.
 
 The ranking scores all memories of a small store, and picked ones of a large store.  Looking up the
-rows of the ids each time would cost several times the scoring.  Takes six bytes an id.
+rows of the ids each time would cost several times the scoring.  Takes six bytes an id, and once
+all are scored twenty more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ from nimad.index.view import View
 
 _NOWHERE, _ZEROS = -1, -2
 """Numbers in place of a matrix's: the id has no vector, or one of zeros."""
+
+_Source = tuple[NDArray[np.int8], Ids, Ids | slice]
+"""Vectors, rows in them, and their places in the answer."""
 
 
 class Located:
@@ -81,14 +86,24 @@ class Located:
         nan without a vector, 0 where it is all zeros: the numbers that `BlockIndex.search` gives.
         0.05 ms for 1,000 ids.
         """
-        matrix = self._matrix if picks is None else self._matrix[picks]
-        rows = self._row if picks is None else self._row[picks]
-        out = np.where(matrix == _NOWHERE, np.float32(np.nan), np.float32(0))
+        unscored, sources = self._whole if picks is None else self._parts(picks)
+        out = unscored.copy()
         asked = query if isinstance(query, Query) else Query.of(query, self.dims)
         if asked is not None:
-            for vectors, mine, places in self._sources(matrix, rows):
+            for vectors, mine, places in sources:
                 out[places] = self._kernels.cosines(vectors, mine, asked.values)
         return out
+
+    @cached_property
+    def _whole(self) -> tuple[Scores, list[_Source]]:
+        """What every query needs: to find it anew took a fifth of scoring 10,000."""
+        return self._parts(slice(None))
+
+    def _parts(self, picks: Ids | slice) -> tuple[Scores, list[_Source]]:
+        """What `ids[picks]` have before they are scored, and where what scores them lies."""
+        matrix = self._matrix[picks]
+        unscored = np.where(matrix == _NOWHERE, np.float32(np.nan), np.float32(0))
+        return unscored, list(self._sources(matrix, self._row[picks]))
 
     def rows(self, picks: Ids) -> Scores:
         """float32[p, d]: the 8-bit rows of `ids[picks]`, whole numbers; zeros without a vector."""
@@ -97,10 +112,8 @@ class Located:
             out[places] = vectors[mine]
         return out
 
-    def _sources(
-        self, matrix: NDArray[np.int16], rows: NDArray[np.uint32]
-    ) -> Iterator[tuple[NDArray[np.int8], Ids, Ids | slice]]:
-        """(vectors, rows in them, places of the answer) of each matrix that is needed."""
+    def _sources(self, matrix: NDArray[np.int16], rows: NDArray[np.uint32]) -> Iterator[_Source]:
+        """Of each matrix that is needed."""
         for number, vectors in enumerate(self._matrices):
             mine = matrix == number
             if mine.all():

@@ -188,7 +188,9 @@ class Dispatcher:
     def _end(self, pending: Pending, reply: bytes, outcome: str) -> None:
         """Pass a reply on.  Background work goes on after it: sending needs the interpreter."""
         self._take_out(pending)
-        self.counts.note(pending.name, outcome, time.perf_counter() - pending.began)
+        took = time.perf_counter() - pending.began
+        self.counts.note(pending.name, outcome, took)
+        log.debug("%s for process %d took %.1f ms", pending.name, pending.peer.pid, took * 1000)
         try:
             pending.done(pending, None if pending.notification else reply)
         finally:
@@ -222,7 +224,6 @@ class Dispatcher:
     ) -> tuple[bytes, str]:
         """Answer one request and close its descriptors, which no thread uses any more; the reply,
         and OK or the code of the error."""
-        began = time.perf_counter()
         try:
             self._access.check(peer, verb.access, verb.name)
             within: Namespaces | None = None  # it is bound to some namespaces, or to none
@@ -238,8 +239,6 @@ class Dispatcher:
                 if verb.shorten is None:
                     raise
                 reply = protocol.result_reply(request.id, verb.shorten(result))
-            took = (time.perf_counter() - began) * 1000
-            log.debug("%s for process %d took %.1f ms", verb.name, peer.pid, took)
             return reply, OK
         except BaseException as error:  # SystemExit would end the loop, and the daemon with it
             failure = explain(verb.name, error)

@@ -92,6 +92,7 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
             raise ParseError(detail=f"its letters take more than {MAX_HELD >> 20} MiB in memory")
         value = _JSON.decode(text)
         plain = text.isascii() and "\\u" not in text
+        flat = plain and text.count("{") + text.count("[") <= MAX_DEPTH  # as deep as that at most
         del text
     except UnicodeDecodeError as error:
         raise ParseError(detail=f"byte {error.start} is not UTF-8") from None
@@ -105,7 +106,8 @@ def decode(data: bytes, most: int = MAX_NODES) -> dict[str, Any]:
         raise InvalidRequest(detail="batches are not taken; send one request a line")
     if not isinstance(value, dict):
         raise InvalidRequest(detail=f"it is {_kind(value)}, not an object")
-    _check_tree(value, plain)
+    if not flat:
+        _check_tree(value, plain)
     return value
 
 
@@ -156,13 +158,16 @@ def request_id(message: dict[str, Any]) -> Id:
     raise InvalidRequest(detail=f"id must be a number or a text of at most {MAX_ID} characters")
 
 
+_MEMBERS = {"jsonrpc", "id", "method", "params"}
+
+
 def request(message: dict[str, Any]) -> Request:
     """Check a decoded message against JSON-RPC 2.0; InvalidRequest says what is wrong with it."""
     if message.get("jsonrpc") != "2.0":
         raise InvalidRequest(detail='"jsonrpc" must be "2.0"')
-    for name in message:
-        if name not in ("jsonrpc", "id", "method", "params"):
-            raise InvalidRequest(detail=f"it has the unknown member {shown(name)}")
+    if not message.keys() <= _MEMBERS:
+        name = next(name for name in message if name not in _MEMBERS)
+        raise InvalidRequest(detail=f"it has the unknown member {shown(name)}")
     method = message.get("method")
     if not isinstance(method, str) or not method:
         raise InvalidRequest(detail='"method" must be a name')
@@ -265,22 +270,25 @@ def size_of(value: Any) -> int:
 def encode(value: Any) -> bytes:
     """Compact UTF-8 JSON; what JSON or UTF-8 cannot hold becomes null or an escape."""
     try:
-        return "".join(_texts(value)).encode("utf-8")
+        return _text(value).encode("utf-8")
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode("ascii")
     except ValueError:  # NaN or infinity, which a legacy column may hold
         return encode(_without_nan(value))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """The JSON of a value, in parts.  Of a long list in an object, such as the results of a
-    question, TOGETHER are made at a time: one long call would keep the interpreter's lock, for
-    which the answers of others wait."""
-    if not isinstance(value, dict) or not any(
-        isinstance(part, list) and len(part) > TOGETHER for part in value.values()
-    ):
-        yield _COMPACT.encode(value)
-        return
+def _text(value: Any) -> str:
+    """The JSON of a value.  Of a long list in an object, such as the results of a question,
+    TOGETHER are made at a time: one long call would keep the interpreter's lock, for which the
+    answers of others wait."""
+    if isinstance(value, dict):
+        for part in value.values():
+            if isinstance(part, list) and len(part) > TOGETHER:
+                return "".join(_texts(value))
+    return _COMPACT.encode(value)
+
+
+def _texts(value: dict[str, Any]) -> Iterator[str]:
     between = "{"
     for name, part in value.items():
         yield f"{between}{_COMPACT.encode(str(name))}:"

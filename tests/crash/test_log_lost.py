@@ -19,7 +19,8 @@ from nimad.backup.restoring import restore
 from nimad.backup.writing import write_backup
 from nimad.check import check
 from nimad.config import Config
-from nimad.core import status
+from nimad.core import maintenance, status
+from nimad.core.clock import RELEASED
 from nimad.core.store import MemoryStore
 from nimad.errors import DiskReadOnly, RecordsDamaged
 from nimad.model import Memory
@@ -42,6 +43,7 @@ if sys.argv[3] == "close":
 os.kill(os.getpid(), signal.SIGKILL)
 """
 ROOT = Path(__file__).resolve().parents[2]
+DAY = 24 * 3600 * 1000
 LOST = (["-wal"], ["-wal", "-shm"])
 
 
@@ -135,8 +137,22 @@ def test_where_sqlite_may_have_folded_it_it_is_told(tmp_path: Path) -> None:
             assert "records" in store.degraded()
         killed(state, work="none")
     with contextlib.closing(MemoryStore.open(state, CONFIG)) as store:
-        store.integrity._log_missed -= 8 * 24 * 3600 * 1000
+        store.integrity._log_missed -= 8 * DAY
         assert check(store) == [] and store.degraded() == {}
+
+
+def test_it_is_told_for_a_week_from_when_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards that lose their power are boards whose clock is not set at the start."""
+    state = killed(filled(tmp_path / "state", "an old one"))
+    lose(state, ["-wal", "-shm"])
+    for shown, is_told in ((60_000, True), (RELEASED, True), (RELEASED + 8 * DAY, False)):
+        monkeypatch.setattr("nimad.model.time.time_ns", lambda shown=shown: shown * 1_000_000)
+        with contextlib.closing(MemoryStore.open(state, CONFIG)) as store:
+            assert ("records" in store.degraded()) == is_told, shown
+            assert ("records" in {problem.part for problem in check(store)}) == is_told, shown
+            maintenance.finish(store)
 
 
 def test_what_sqlite_folded_is_there(tmp_path: Path) -> None:

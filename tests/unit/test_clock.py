@@ -159,6 +159,26 @@ def test_a_clock_beyond_the_calendar_is_not_set(
     assert clock_now - 60_000 < (board.store.get(first).timestamp or 0) < clock_now
 
 
+def test_before_the_clock_is_set_nothing_is_alarmed_and_no_look_is_put_off(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute after the epoch is no minute after what never was."""
+    number = board.remember("The pump was set to level 2.")
+    harm = "UPDATE memories SET who = 'nobody' WHERE id = ?"
+    for shown in (60_000, TRUE):
+        monkeypatch.setattr("nimad.model.time.time_ns", lambda shown=shown: shown * 1_000_000)
+        board.restart()
+        assert board.store.degraded() == {}
+        with board.store.records.write() as tx:
+            tx.execute(harm, (number,))
+        maintenance.finish(board.store)
+        assert list(board.store.degraded()) == ["records"], shown
+        with board.store.records.write() as tx:
+            tx.execute(harm.replace("'nobody'", "NULL"), (number,))
+        board.store.integrity.examine()
+        assert board.store.degraded() == {}
+
+
 def test_a_clock_that_is_right_costs_no_row(board: Board) -> None:
     board.remember("one")
     board.off = -HOUR + 5000  # set back a little: still set
