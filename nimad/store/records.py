@@ -216,9 +216,8 @@ class Records:
         """Write the whole file anew, so that no byte of what was deleted is left; as `checkpoint`.
 
         `secure_delete` does not reach the copies of moved cells that SQLite leaves in the unused
-        part of a page.  Nothing is written while a reader would keep the WAL.  Cost: the file is
-        written three times, its copy beside it, and writers wait (0.06 s for 50,000 memories).
-        Raises DiskFull when twice its size is not free.
+        part of a page.  Nothing is written while a reader would keep the WAL.  The file is written
+        three times, writers wait (0.06 s for 50,000 memories), and twice its size is to be free.
         """
         if not self.checkpoint():
             return False
