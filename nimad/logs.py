@@ -44,11 +44,14 @@ class PersonFormatter(SafeFormatter):
 def set_up(foreground: bool, stream: TextIO = sys.stderr) -> None:
     """Log to `stream`: with priorities when it is the journal, else readable or with the date."""
     handler = logging.StreamHandler(stream)
-    dated = SafeFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    # unchecked: to check a form compiles a regular expression
     if systemd.in_journal(stream):
-        handler.setFormatter(JournalFormatter("%(message)s"))
+        handler.setFormatter(JournalFormatter("%(message)s", validate=False))
+    elif foreground:
+        handler.setFormatter(PersonFormatter("%(message)s", validate=False))
     else:
-        handler.setFormatter(PersonFormatter("%(message)s") if foreground else dated)
+        form = "%(asctime)s %(levelname)s %(message)s"
+        handler.setFormatter(SafeFormatter(form, "%Y-%m-%d %H:%M:%S", validate=False))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

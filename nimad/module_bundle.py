@@ -49,11 +49,26 @@ def is_coroutine_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(function)
 
 
+def annotations_of(thing: Any, **how: Any) -> dict[str, Any]:
+    """inspect.get_annotations, which needs no inspect for those of a class as they are written:
+    since Python 3.13 the library's dataclass asks it."""
+    if isinstance(thing, type) and not how:
+        told = vars(thing).get("__annotations__", {})
+        if type(told) is dict:
+            return dict(told)
+    import inspect
+
+    return inspect.get_annotations(thing, **how)
+
+
 LATE: dict[str, dict[str, Any]] = {
     "ast": {},
     "asyncio.sslproto": {},
     "asyncio.staggered": {},
-    "inspect": {"iscoroutinefunction": is_coroutine_function},
+    "inspect": {
+        "get_annotations": annotations_of,
+        "iscoroutinefunction": is_coroutine_function,
+    },
     "ipaddress": {},
     "pickle": {},
     "subprocess": {"PIPE": -1, "STDOUT": -2, "DEVNULL": -3},

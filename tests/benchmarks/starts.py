@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.starts [--rounds N] FIRST.deb SECOND.deb ...
 
-Each package is unpacked, its byte-code made as its postinst does, and started as its unit does: no
-options, the configuration of the package, a socket of systemd's, a store that is there already.
-Needs the Python that the packages are for; the store is empty.
+Each package is unpacked, its byte-code and the file of its modules are made as its postinst does,
+and it is started as its unit does: no options, the configuration of the package, a socket of
+systemd's, a store that is there already.  Needs the Python that the packages are for; the store is
+empty.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import socket
 import statistics
@@ -39,6 +41,13 @@ def unpack(package: Path, tree: Path) -> list[str]:
     plain = {"PYTHONNODEBUGRANGES": "1"} if b"PYTHONNODEBUGRANGES" in control else {}
     compile_all = [interpreter, "-m", "compileall", "-q", tree / "usr/lib/nimad"]
     subprocess.run(compile_all, check=True, env={**os.environ, **plain})
+    postinst = subprocess.run(
+        ["dpkg-deb", "-I", package, "postinst"], check=True, capture_output=True, text=True
+    ).stdout
+    if found := re.search(r"^bundle\(\) \{.*?^\}\n|$", postinst, re.MULTILINE | re.DOTALL):
+        calls = re.findall(r"^ *bundle nimad .*\n", postinst, re.MULTILINE)
+        script = (found[0] + "".join(calls)).replace("/usr/lib/nimad", f"{tree}/usr/lib/nimad")
+        subprocess.run(["sh", "-ec", script], check=True)
     (tree / "state").mkdir(mode=0o700)
     return [interpreter, *options, str(launcher)]
 

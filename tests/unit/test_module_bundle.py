@@ -9,10 +9,11 @@ import unittest
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from nimad.module_bundle import LATE, is_coroutine_function
+from nimad.module_bundle import LATE, annotations_of, is_coroutine_function
 
 ROOT = Path(__file__).parents[2]
 HEAD = f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); sys.path.append({{place!r}});"
@@ -123,7 +124,7 @@ def test_what_is_known_of_a_late_module_is_right() -> None:
     for name, known in LATE.items():
         for attribute, value in known.items():
             real = getattr(import_module(name), attribute)
-            assert value == real or attribute == "iscoroutinefunction"
+            assert value == real or callable(real)
 
     async def waits() -> None: ...
 
@@ -134,6 +135,17 @@ def test_what_is_known_of_a_late_module_is_right() -> None:
     methods = (case.debug, case.asyncSetUp, case.__init__)
     for each in (waits, marked, partial(waits), len, str, lambda: waits, object(), *methods):
         assert is_coroutine_function(each) == inspect.iscoroutinefunction(each), each
+
+    class Bed:
+        rows: int
+        kind: ClassVar[str] = "leek"
+
+    class Box(Bed): ...
+
+    for thing in (Bed, Box, int, waits, annotations_of, inspect):
+        assert annotations_of(thing) == inspect.get_annotations(thing), thing
+    hints = {"rows": int, "kind": ClassVar[str]}
+    assert annotations_of(Bed, eval_str=True, locals={"ClassVar": ClassVar}) == hints
 
 
 START = """
