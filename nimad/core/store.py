@@ -108,7 +108,7 @@ class MemoryStore:
             projection.open()
         self.writer = Writer(
             *(records, self.clock, self.semantic, self.setbacks),
-            *(self._stored, self.give_way, self.recall.spare),
+            *(self._stored, self.give_way, self.recall.spare, terms),
         )
         self.integrity = Integrity(records, self.health, self.projections)
         self.purge = Purge(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import numpy as np
@@ -14,11 +15,13 @@ from nimad.core.semantic import SemanticIndex
 from nimad.core.setbacks import Setbacks
 from nimad.core.unwritten import BULK
 from nimad.core.validate import are_sound, check_memory
-from nimad.errors import UsageError
+from nimad.errors import NimadError, UsageError
 from nimad.model import Memory
 from nimad.store import forgotten, keyed, stamps
 from nimad.store.records import Records
 from nimad.store.transaction import Transaction
+from nimad.words.expected import LARGE
+from nimad.words.index import TermIndex
 
 DocumentName: TypeAlias = tuple[str, str]
 """A document's namespace and key."""
@@ -39,10 +42,11 @@ class Writer:
         on_stored: Callable[[Sequence[Memory]], None],
         give_way: Callable[[], object],
         spare: Callable[[int, int], None],
+        terms: TermIndex,
     ) -> None:
         self._records, self.clock, self._semantic = records, clock, semantic
         self._setbacks, self._on_stored, self._give_way = setbacks, on_stored, give_way
-        self._spare = spare
+        self._spare, self._terms = spare, terms
         self.accesses = Accesses()
 
     def remember(
@@ -102,6 +106,9 @@ class Writer:
         places = {id(memory): place for place, memory in enumerate(memories)}
         texts = [memory.text for memory in memories]
         embedder, rows = self._semantic.encode(texts, self._give_way)
+        cut, ids = None, list[int]()
+        if len(memories) < BULK and sum(map(len, texts)) >= LARGE:
+            cut = self._terms.cut_ahead(texts, self._give_way)
 
         try:
             with self._records.write_jointly() as tx:
@@ -112,6 +119,8 @@ class Writer:
                     tx.pause = self._give_way
                 added = add(tx)
                 ids = [memory.id for memory in added]
+                if cut is not None and ids:
+                    self._terms.expected.add(ids, texts, cut)
                 chosen = [places[id(memory)] for memory in added]
                 self.clock.note(tx, ids, now, [fields[place] for place in chosen])
                 rows = None if rows is None else rows[chosen]
@@ -127,9 +136,14 @@ class Writer:
                 tx.after_commit(show)
                 if len(ids) >= BULK and not removed:  # before a query can see the commit
                     self._spare(before, tx.last_change())
+            if cut is not None and ids:
+                with suppress(NimadError):  # they are stored; a query tells what is wrong
+                    self._terms.follow(ids[-1])
         except BaseException:
             self._spare(0, 0)
             raise
+        finally:
+            self._terms.expected.forget(ids)
         if rows is not None and self._semantic.unencoded_ids:
             self._setbacks.clear(self._semantic.name)  # the embedder is back: wait no longer
         self._on_stored(added)

@@ -26,6 +26,7 @@ from nimad.store.words import pages, texts_between
 from nimad.text import beginning
 from nimad.words import writer
 from nimad.words.bulk import CutTexts, Lexicon
+from nimad.words.expected import Expected
 from nimad.words.segment import Ascending, Segment
 
 LISTED, LISTED_TERMS = 512, 20_000
@@ -90,6 +91,7 @@ class TermIndex:
         self._listed: list[_Listed] = []
         self._listed_terms = 0
         self._lists: dict[str, list[int]] = {}
+        self.expected = Expected()
         self._places = OrderedDict[str, tuple[list[tuple[Segment, int]], int]]()
         """Where terms stand, and in how many segments that was looked for."""
 
@@ -158,6 +160,19 @@ class TermIndex:
                     self._lexicon = Lexicon(self._analysis.terms)
                 cut, start = CutTexts(self._lexicon), end
 
+    def cut_ahead(self, texts: Sequence[str], give_way: Callable[[], object]) -> Segment:
+        """The words of memories that are to be stored, for `expected`."""
+        cut = CutTexts(self._lexicon)
+        for start in range(0, len(texts), CUT):
+            give_way()
+            cut.add(texts[start : start + CUT])
+        terms = cut.terms()
+        ids = range(1, len(texts) + 1)
+        made = writer.of_numbers(ids, cut.lexicon.terms, terms, cut.held, cut.lengths)
+        if self._lexicon.full:
+            self._lexicon = Lexicon(self._analysis.terms)
+        return writer.in_memory(made, give_way)
+
     def follow_ahead(self, last: int, give_way: Callable[[], object]) -> None:
         """Read what came up to an id and is not here yet, as `add_ahead` takes it."""
         while self.complete and self.seen < last:
@@ -207,6 +222,15 @@ class TermIndex:
         return lengths
 
     def _add_texts(self, ids: Sequence[int], texts: Sequence[str]) -> NDArray[np.int64]:
+        if self.complete and (taken := self.expected.find(ids, texts, self.seen)):
+            start, end, segment = taken
+            before = self._add_texts(ids[:start], texts[:start])
+            with self._lock:
+                self._freeze()
+                self._show(segment)
+            self.seen = segment.last
+            after = self._add_texts(ids[end:], texts[end:])
+            return np.concatenate([before, segment.lengths.astype(np.int64), after])
         lengths = np.zeros(len(ids), np.int64)
         numbers = np.array(ids, np.int64)
         known = np.zeros(len(ids), np.bool_)

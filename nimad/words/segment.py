@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -132,6 +133,12 @@ class Segment:
     def in_memory(cls, regions: Mapping[str, Buffer]) -> Segment:
         """Of regions by name."""
         return cls(regions.__getitem__)
+
+    def moved(self, first: int) -> Segment:
+        """The same of memories whose ids begin at another one."""
+        made = copy(self)
+        made.first, made.last = first, self.last + first - self.first
+        return made
 
     def _array(self, region: Callable[[str], Buffer], name: str, count: int) -> NDArray[Any]:
         raw = region(name)

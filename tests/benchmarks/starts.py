@@ -44,10 +44,10 @@ def unpack(package: Path, tree: Path) -> list[str]:
     postinst = subprocess.run(
         ["dpkg-deb", "-I", package, "postinst"], check=True, capture_output=True, text=True
     ).stdout
-    if found := re.search(r"^bundle\(\) \{.*?^\}\n|$", postinst, re.MULTILINE | re.DOTALL):
+    if found := re.search(r"^bundle\(\) \{.*?^\}\n", postinst, re.MULTILINE | re.DOTALL):
         calls = re.findall(r"^ *bundle nimad .*\n", postinst, re.MULTILINE)
         script = (found[0] + "".join(calls)).replace("/usr/lib/nimad", f"{tree}/usr/lib/nimad")
-        subprocess.run(["sh", "-ec", script], check=True)
+        subprocess.run(["/bin/sh", "-ec", script], check=True, env={"PATH": "/usr/bin:/bin"})
     (tree / "state").mkdir(mode=0o700)
     return [interpreter, *options, str(launcher)]
 

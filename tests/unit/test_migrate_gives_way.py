@@ -188,8 +188,7 @@ def test_a_segment_is_sealed_in_pieces_between_which_questions_go_first(
         store.remember_many([Memory(f"It is noon, {number}.") for number in range(10 * LANES)])
         monkeypatch.setattr(store.semantic, "give_way", look)
         assert store.semantic.flush() == 10 * LANES
-        told = "three times as rows are taken, ten as they are coded, ten as they are written"
-        assert looks == 23, told
+        assert looks == 23, "before each batch, ten times while rows are coded, ten while written"
         assert store.blocks.verify() == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -233,4 +233,54 @@ def test_many_bulks_at_a_time_leave_every_word(store: MemoryStore) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, ("heron", "badger", "marten")))
+    assert store.words.check() == []
+
+
+LONG = " ".join(f"{name}{n}" for n in range(1500) for name in ("kettle", "garden"))
+
+
+@pytest.fixture
+def cut(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that whoever follows the records cuts into words."""
+    found: list[str] = []
+    of_texts = store.terms._analysis.of_texts
+
+    def told(texts: Iterable[str]) -> Iterator[tuple[list[str], int]]:
+        some = [*texts]
+        found.extend(some)
+        yield from of_texts(some)
+
+    monkeypatch.setattr(store.terms._analysis, "of_texts", told)
+    return found
+
+
+def test_no_question_cuts_a_long_text_of_somebody_else(store: MemoryStore, cut: list[str]) -> None:
+    """Who stores it has done so, before anybody could read it."""
+    fill(store, 0, 10)
+    number = store.remember(Memory(LONG))
+    store.remember_many([Memory("a ladder"), Memory(f"{LONG} twice"), Memory("a violin")])
+    assert [hit.memory.id for hit in store.query("kettle700", 1).hits] == [number]
+    assert not [text for text in cut if len(text) > 1000]
+    check_columns(store)
+    assert store.words.check() == []
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_question_right_after_the_commit_takes_the_words_as_they_were_cut(
+    store: MemoryStore, cut: list[str], undone: bool
+) -> None:
+    """Not those of a transaction that was undone, whose ids others were given."""
+    fill(store, 0, 10)
+    texts = ["a ladder", LONG, "a violin"]
+    segment = store.terms.cut_ahead(texts, lambda: None)
+    with store.records.write() as tx:
+        before = tx.add_memories([Memory("a bridge")])
+        ids = tx.add_memories([Memory(f"{text} again" if undone else text) for text in texts])
+        tx.add_memories([Memory("an orchard")])
+    store.terms.expected.add(ids, texts, segment)
+    assert [hit.memory.id for hit in store.query("kettle700", 1).hits] == [ids[1]]
+    assert (len([text for text in cut if len(text) > 1000]) > 0) is undone
+    store.terms.expected.forget(ids)
+    assert [hit.memory.id for hit in store.query("bridge", 1, "words").hits] == before
+    check_columns(store)
     assert store.words.check() == []
