@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import contextlib
 import itertools
 import json
@@ -289,7 +290,7 @@ def test_a_connection_that_is_stopped_loses_none_of_what_it_began(
         assert eventually(lambda: server.server.clients == 0)
         before = open_fds()
 
-        def stop() -> None:
+        async def stop() -> None:
             for each in list(server.server._connections):
                 each.stop(at_once=at_once)
 
@@ -303,7 +304,7 @@ def test_a_connection_that_is_stopped_loses_none_of_what_it_began(
                 while not came and not server.server.clients:
                     time.sleep(0.0005)
                 time.sleep(turns / 4000)
-                server.loop.call_soon_threadsafe(stop)
+                asyncio.run_coroutine_threadsafe(stop(), server.loop).result(PATIENCE)
             if not at_once:
                 check(said, came[0], whole=False)
             comes_to_rest(server, before)
