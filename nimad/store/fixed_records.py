@@ -55,8 +55,3 @@ class FixedRecords(Records):
             except BaseException:
                 writer.close()
                 raise
-
-    def connect_reader(self) -> sqlite3.Connection:
-        """A connection of the caller's own that only reads."""
-        with translated(self.path):
-            return schema.connect(self.path, readonly=True, fixed=True)

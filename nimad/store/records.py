@@ -69,10 +69,7 @@ class Records:
         """Why they can only be read (`store.fixed_records`)."""
         self.long_reads = LongReads()
         self._commits = Commits(
-            path,
-            self._secure,
-            lambda: self._files.reserve_wal(),
-            lambda error: self.on_trouble(error),
+            path, self._secure, lambda: self._files.reserve_wal(), lambda e: self.on_trouble(e)
         )
         self._local, self._closed = threading.local(), False
         self._readers: list[_Reader] = []
@@ -259,7 +256,8 @@ class Records:
                 with self._readers_lock:
                     if self._closed:
                         raise NimadError(detail="the records are closed")
-                    reader = _Reader(schema.connect(self.path, readonly=True))
+                    fixed = self.refusal is not None
+                    reader = _Reader(schema.connect(self.path, readonly=True, fixed=fixed))
                     self._readers.append(reader)
                 self._local.reader = reader
             with reader.lock:
@@ -270,13 +268,14 @@ class Records:
     def connect_reader(self) -> sqlite3.Connection:
         """A connection of the caller's own that only reads."""
         self._restore_names()
-        return schema.connect(self.path, readonly=True)
+        return schema.connect(self.path, readonly=True, fixed=self.refusal is not None)
 
     def _restore_names(self) -> None:
         """To be called before a connection is opened: it opens what stands under the names now."""
-        if not (self._closed or self._files.intact()):
-            with contextlib.suppress(DiskFailed, DiskFull, Busy), self.exclusive():
-                self._secure()  # what hinders it the connection meets, too, and tells
+        with contextlib.suppress(DiskFailed, DiskFull, Busy):  # the connection meets it, and tells
+            if not (self._closed or self._files.intact()):
+                with self.exclusive():
+                    self._secure()
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:
@@ -334,8 +333,8 @@ class Records:
 
     def get(self, ids: Sequence[int]) -> dict[int, Memory]:
         """The memories with these ids; those that do not exist are left out.  No blobs."""
-        found = self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids)
-        return {memory.id: memory for memory in self.memories_of(found)}
+        found = self.memories_of(self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
+        return {memory.id: memory for memory in found}
 
     def memories_of(self, found: Iterable[Row]) -> list[Memory]:
         """The memories of rows of SELECT, each compared with its checksum: SQLite has none."""
