@@ -27,7 +27,7 @@ from nimad.serve import connection, dispatch
 from nimad.serve.server import Limits
 from nimad.serve.verbs import Verb
 from tests.client import Client
-from tests.system.test_server import Running, eventually, open_fds, sum_of
+from tests.system.test_server import Running, eventually, sum_of
 from tests.threads import PATIENCE, side_by_side
 
 BIG = 400_000
@@ -232,7 +232,19 @@ def check(said: Talk, came: bytes, *, whole: bool) -> None:
     ]
 
 
-def is_at_rest(server: Running, before: int) -> bool:
+def descriptors(file: Path) -> Counter[str]:
+    """How many sockets this process has open, and descriptors of a file: others are of what earlier
+    tests have left, which is closed at some time."""
+    found = Counter[str]()
+    for each in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{each}")  # noqa: PTH115
+            if target == str(file) or target.startswith("socket:"):
+                found[target.partition(":")[0]] += 1
+    return found
+
+
+def is_at_rest(server: Running, file: Path, before: Counter[str]) -> bool:
     """Nothing is left of any client, and no more descriptors are open than before."""
     dispatcher = server.server.dispatcher
     return (
@@ -240,14 +252,14 @@ def is_at_rest(server: Running, before: int) -> bool:
         and [sum_of(server, name) for name in ("stuck", "held", "requests")] == [0, 0, 0]
         and not server.server._accounts.of(os.geteuid()).waiting
         and dispatcher.first.now == 0  # type: ignore[attr-defined]
-        and open_fds() == before
+        and descriptors(file) == before
     )
 
 
-def comes_to_rest(server: Running, before: int) -> None:
+def comes_to_rest(server: Running, file: Path, before: Counter[str]) -> None:
     with server.client() as client:  # which is accepted behind those that have gone
         client.call("ping")
-    assert eventually(lambda: is_at_rest(server, before))
+    assert eventually(lambda: is_at_rest(server, file, before))
 
 
 def test_what_must_come_comes(server: Running, tmp_path: Path) -> None:
@@ -256,7 +268,7 @@ def test_what_must_come_comes(server: Running, tmp_path: Path) -> None:
         client.call("ping")  # threads and descriptors that stay
     with (tmp_path / "file").open("rb") as file:
         assert eventually(lambda: server.server.clients == 0)
-        before = open_fds()
+        before = descriptors(tmp_path / "file")
 
         @settings(max_examples=60, deadline=None)
         @given(st.lists(TALKS, min_size=1, max_size=3))
@@ -270,7 +282,7 @@ def test_what_must_come_comes(server: Running, tmp_path: Path) -> None:
                 pass
             for said, (told,) in zip(talks, came, strict=True):
                 check(said, told, whole=said.end != "goes")
-            comes_to_rest(server, before)
+            comes_to_rest(server, tmp_path / "file", before)
             if all(said.end != "goes" for said in talks):
                 expected = sum(len(each.sent) for each in talks) + 1
                 assert server.server.requests - requests == expected
@@ -288,7 +300,7 @@ def test_a_connection_that_is_stopped_loses_none_of_what_it_began(
         client.call("ping")
     with (tmp_path / "file").open("rb") as file:
         assert eventually(lambda: server.server.clients == 0)
-        before = open_fds()
+        before = descriptors(tmp_path / "file")
 
         async def stop() -> None:
             for each in list(server.server._connections):
@@ -307,6 +319,6 @@ def test_a_connection_that_is_stopped_loses_none_of_what_it_began(
                 asyncio.run_coroutine_threadsafe(stop(), server.loop).result(PATIENCE)
             if not at_once:
                 check(said, came[0], whole=False)
-            comes_to_rest(server, before)
+            comes_to_rest(server, tmp_path / "file", before)
 
         holds()

@@ -148,7 +148,7 @@ def test_words_are_read_once_in_an_import_and_forgotten_at_rest(
     store = MemoryStore.open(tmp_path / "state", settings)
     found = []
     for number in range(3):
-        if number == 2:
+        if number != 1:  # other tests have read some of the words, too
             maintenance.rest(store)
         before = len(looked_up)
         store.remember(Memory("Der Kessel steht auf dem Herd."))
