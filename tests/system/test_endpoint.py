@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -212,6 +213,19 @@ def test_a_line_that_is_no_http_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -
         with Callers(server, answer), refused as found:
             endpoint.embed(["a"], 60)
     assert "SECRET" not in str(found.value)
+
+
+def test_a_try_that_begins_too_late_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause on a busy machine may end behind the deadline."""
+    began = time.monotonic
+    late = itertools.chain([0.0], itertools.repeat(60.0))
+    monkeypatch.setattr(remote.time, "monotonic", lambda: began() + next(late))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    endpoint = Endpoint(Config().replace(http__url=f"http://127.0.0.1:{port}/"))
+    with pytest.raises(EndpointError, match="Connection refused"):
+        endpoint.embed(["a"], 3)
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
