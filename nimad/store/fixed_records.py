@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from nimad.disk.failures import translated
@@ -27,6 +28,7 @@ class FixedRecords(Records):
         self._fixed = FixedFiles(path, refusal)
         super().__init__(path, writer)
         self.refusal = refusal
+        self._connect = partial(schema.connect, path, readonly=True, fixed=True)
 
     def _use(self, writer: sqlite3.Connection) -> None:
         self._commits.use(writer)

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ class Records:
         """Whether the last process ended without closing them, and their WAL was gone since."""
         self.refusal: NimadError | None = None
         """Why they can only be read (`store.fixed_records`)."""
+        self._connect = partial(schema.connect, path, readonly=True)
         self.long_reads = LongReads()
         self._commits = Commits(
             path, self._secure, lambda: self._files.reserve_wal(), lambda e: self.on_trouble(e)
@@ -256,8 +258,7 @@ class Records:
                 with self._readers_lock:
                     if self._closed:
                         raise NimadError(detail="the records are closed")
-                    fixed = self.refusal is not None
-                    reader = _Reader(schema.connect(self.path, readonly=True, fixed=fixed))
+                    reader = _Reader(self._connect())
                     self._readers.append(reader)
                 self._local.reader = reader
             with reader.lock:
@@ -268,7 +269,7 @@ class Records:
     def connect_reader(self) -> sqlite3.Connection:
         """A connection of the caller's own that only reads."""
         self._restore_names()
-        return schema.connect(self.path, readonly=True, fixed=self.refusal is not None)
+        return self._connect()
 
     def _restore_names(self) -> None:
         """To be called before a connection is opened: it opens what stands under the names now."""
@@ -333,8 +334,8 @@ class Records:
 
     def get(self, ids: Sequence[int]) -> dict[int, Memory]:
         """The memories with these ids; those that do not exist are left out.  No blobs."""
-        found = self.memories_of(self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids))
-        return {memory.id: memory for memory in found}
+        found = self.rows_in(f"{rows.SELECT} WHERE m.id IN", ids)
+        return {memory.id: memory for memory in self.memories_of(found)}
 
     def memories_of(self, found: Iterable[Row]) -> list[Memory]:
         """The memories of rows of SELECT, each compared with its checksum: SQLite has none."""
