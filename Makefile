@@ -68,9 +68,9 @@ bench-migration: $(STAMP) ## measure how fast 50,000 memories come in, and what 
 bench-vsa: $(STAMP) ## measure hypervectors into docs/; PEER=PYTHON names an interpreter that has torch-hd
 	@$(BIN)/python -m tests.benchmarks.hypervectors --write $(if $(PEER),--peer $(PEER)) $(BENCH)
 
-bench-recall: $(STAMP) ## measure recall on labelled sets, beside the usual ways: DATA=folder JSON=file BARS=file
+bench-recall: $(STAMP) ## measure recall on labelled sets, beside the usual ways: DATA=folder JSON=file BARS=file EMBEDDER=
 	@$(BIN)/python packaging/bench_recall.py $(if $(JSON),--json $(JSON)) $(if $(BARS),--bars $(BARS)) \
-	  $(if $(DATA),$(DATA),$(error give the labelled sets: DATA=folder))
+	  $(if $(EMBEDDER),--embedder $(EMBEDDER)) $(if $(DATA),$(DATA),$(error give the labelled sets: DATA=folder))
 
 static: minilm ## distil the static table again, and compare it with the one that is shipped
 	@mkdir -p build

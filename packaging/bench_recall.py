@@ -1,13 +1,15 @@
 """`make bench-recall DATA=folder`: how well and how fast nimad finds, through its socket.
 
-    python packaging/bench_recall.py DATA [--json FILE] [--no-minilm] [--bars FILE]
+    python packaging/bench_recall.py DATA [--json FILE] [--bars FILE]
+        [--embedder static|minilm] [--no-minilm]
 
 DATA is a labelled set or a folder of them (recall_sets.py).  For each set a daemon of its own gets
 every memory, the stores in a namespace each.  Its questions are asked in each mode, of their own
 store and of all together; some are also asked of a wrong store, and questions of other sets are
 asked, where the right answer is nothing at all.  Beside that, in this process: the usual ways
-(baselines.py), MiniLM among them where it is installed and the set is small.  Nothing of the files
-is kept.
+(baselines.py), MiniLM among them where it is installed and the set is small.  With `--embedder
+minilm` nimad has those vectors, too, and stands beside the ways that are built from them.  Nothing
+of the files is kept.
 
 `--bars` compares with what an earlier run wrote with `--json`: exit code 1, and a line for each,
 where a set lost more than LOST.
@@ -135,14 +137,16 @@ def bench(given: LabelledSet, embedder: str) -> Iterator[Bench]:
             yield Bench(client, given)
 
 
-def run(given: LabelledSet, others: Sequence[LabelledSet], *, minilm: bool) -> dict[str, Any]:
-    """All figures of one set."""
+def run(
+    given: LabelledSet, others: Sequence[LabelledSet], *, embedder: str, minilm: bool
+) -> dict[str, Any]:
+    """All figures of one set, of a nimad with this embedder."""
     foreign = given.foreign(others)
     ways: list[dict[str, Any]] = []
     silence = []
     scored: dict[str, list[dict[str, float]]] = {}
     stores = (False, True) if len(given.stores) > 1 else (False,)
-    with bench(given, "static") as made:
+    with bench(given, embedder) as made:
         for mode in MODES:
             row: dict[str, Any] = {"mode": mode, **made.surfaced(mode, foreign)}
             for merged in stores:
@@ -153,7 +157,7 @@ def run(given: LabelledSet, others: Sequence[LabelledSet], *, minilm: bool) -> d
                     scored[f"nimad {mode}"] = scores
             silence.append(row)
     size = sum(len(fields["text"]) for store in given.stores for fields in store.fields)
-    embedders = embedders_here(minilm and size <= MINILM_MOST)
+    embedders = embedders_here(embedder == "minilm" or (minilm and size <= MINILM_MOST))
     for merged in stores:
         usual = beside(given, embedders, merged=merged)
         ways += [_row(way, scores, merged=merged) for way, scores in usual.items()]
@@ -168,7 +172,7 @@ def run(given: LabelledSet, others: Sequence[LabelledSet], *, minilm: bool) -> d
         "asked": len(kinds),
         "ways": ways,
         "silence": silence,
-        "above_best": _above_best(scored),
+        "above_best": _above_best(scored, other="static" if embedder == "minilm" else "minilm"),
         "kinds": _by_kind(kinds, scored["nimad hybrid"]),
     }
 
@@ -186,12 +190,15 @@ def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _above_best(scored: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
-    """How far hybrid lies above the best of the usual ways without a transformer, by nDCG@10."""
+def _above_best(
+    scored: Mapping[str, Sequence[Mapping[str, float]]], *, other: str
+) -> dict[str, Any]:
+    """How far hybrid lies above the best of the usual ways, by nDCG@10, those left out that take
+    vectors of the other embedder."""
     usual = {
         way: np.array([one["ndcg@10"] for one in scores])
         for way, scores in scored.items()
-        if not way.startswith("nimad") and "minilm" not in way
+        if not way.startswith("nimad") and other not in way
     }
     best = max(usual, key=lambda way: float(usual[way].mean()))
     gain = np.array([one["ndcg@10"] for one in scored["nimad hybrid"]]) - usual[best]
@@ -230,12 +237,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--embedder", choices=("static", "minilm"), default="static")
     parser.add_argument("--no-minilm", action="store_true")
     parser.add_argument("--bars", type=Path, metavar="FILE")
     given = parser.parse_args()
     sets, found = read_sets(given.data), []
     for one in sets:
-        found.append(run(one, sets, minilm=not given.no_minilm))
+        found.append(run(one, sets, embedder=given.embedder, minilm=not given.no_minilm))
         print("\n".join(recall_report.set_table(found[-1])), flush=True)
         if given.json:  # after each: a run takes long
             given.json.write_text(json.dumps({"sets": found}, indent=1) + "\n")

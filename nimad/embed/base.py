@@ -115,6 +115,11 @@ class Embedder(ABC):
         where the vectors come from elsewhere, or what makes them is found damaged (`check`).
         """
 
+    def embed_words(self, words: Sequence[str]) -> NDArray[np.float32]:
+        """float32[n, d]: rows of words, which are compared with each other only; d need not be
+        `dims`.  As `embed` otherwise."""
+        return self.embed(words)
+
 
 def signature(embedder: Embedder) -> str:
     """What vectors were made with: name, revision and size.  Only equal ones can be compared."""

@@ -18,6 +18,7 @@ are read as in another language, whatever the votes are.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -78,12 +79,24 @@ class Reader:
         votes = sum(ballots)
         if votes > 0 and None not in tokens and text.isascii():
             return np.frombuffer(b"".join(tokens), np.int64)
+        return np.fromiter(chain.from_iterable(self._read(parts, votes)), np.int64)
+
+    def read_english(self, text: str) -> tuple[list[int], float]:
+        """The token ids of a text, and the share of its words (what stands between spaces) that
+        consist of nothing else."""
+        parts = text.split(" ")
+        votes = sum(self._pieces[part][0] for part in parts)
+        read = [numbers for numbers in self._read(parts, votes) if len(numbers)]
+        plain = sum(max(numbers) < HASHED for numbers in read)
+        tokens = [number for number in chain.from_iterable(read) if number < HASHED]
+        return tokens, plain / max(len(read), 1)
+
+    def _read(self, parts: Sequence[str], votes: int) -> Iterator[Sequence[int]]:
+        """What each part of a text consists of, when all of it votes so."""
         latin = self._english if votes > 0 else self._other if votes < 0 else self._even
-        every = (
-            (latin if part.isascii() or not _OTHER_SCRIPT.search(part) else self._other)[part]
-            for part in parts
-        )
-        return np.fromiter(chain.from_iterable(every), np.int64)
+        for part in parts:
+            plain = part.isascii() or not _OTHER_SCRIPT.search(part)
+            yield (latin if plain else self._other)[part]
 
     def rest(self) -> None:
         """Forget the pieces of texts: they are read again as they are met."""

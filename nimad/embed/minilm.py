@@ -1,13 +1,15 @@
-"""The transformer all-MiniLM-L6-v2, in 8 bits, through ONNX Runtime.
+"""The transformer all-MiniLM-L6-v2, in 8 bits, through ONNX Runtime, beside the static embedder.
 
-A vector is the mean of the last states, at length 1, as the model was trained; texts are cut off
-after 254 tokens, as it was, too.  It reads English.  Whatever its vocabulary cannot spell (other
-scripts, emoji, made-up names) is hashed from its spelling, as in the static embedder, and mixed in
-by its share of the words: so equal and similar words meet in any language.
+A vector is two parts: the mean of the transformer's last states, at length 1, as the model was
+trained (texts are cut off after 254 tokens, as it was, too), and the static vector.  So a cosine is
+what both say: the one reads a text as a whole, the other every word.  The transformer reads
+English; the less of a text that is, the smaller its part, and a text that is less than half English
+is its static vector alone, with the lexicon of other languages and what is made of spelling.
 
-Texts go through one at a time, the short ones first.  The layers scale their 8-bit numbers to the
-largest in the batch, so a neighbour would change a text's vector; and on one core a batch is no
-faster (docs/embedders.md has the figures).  Memory does not grow with the number of texts.
+Texts go through the transformer one at a time, the short ones first.  The layers scale their 8-bit
+numbers to the largest in the batch, so a neighbour would change a text's vector; and on one core a
+batch is no faster (docs/embedders.md has the figures).  Memory does not grow with the number of
+texts.
 
 Another processor may round otherwise: vectors agree between machines to about 0.001, not bit for
 bit.
@@ -15,8 +17,9 @@ bit.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +27,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.config import Config
-from nimad.embed.base import DIMS, CosineScale, Embedder, Spelt, unit_rows
-from nimad.embed.features import HASHED, Spelling, add_features
+from nimad.embed.base import DIMS, CosineScale, Embedder, Spelt
 from nimad.embed.model import Model, read_model
+from nimad.embed.static import StaticEmbedder
+from nimad.embed.vocabulary import TextSums
 from nimad.embed.wordpiece import WordPiece
 from nimad.errors import EmbedderMissing
 
-RULES = 1
-"""Counts the changes to this file and to `features` that change a vector."""
+RULES = 2
+"""Counts the changes to this file that change a vector."""
+SHARE = 0.5
+"""What the transformer counts of a cosine between English texts."""
 
 
 class MiniLmEmbedder(Embedder):
-    """Vectors of 384 dimensions; 2 to 4 ms a text on one core."""
+    """Vectors of 384 and 256 dimensions; 2 to 4 ms a text on one core."""
 
     name = "minilm"
     by_spelling = True
-    scale = CosineScale(near=0.15, right=0.60, usual=0.05)
+    scale = CosineScale(near=0.30, right=0.68, usual=0.10)
     # it reads a turn as a whole, so the neighbours' vectors say more that is new
     neighbour_shares = (0.3, 0.2)
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Raises EmbedderMissing without ONNX Runtime, TableDamaged when the model is not whole."""
         model: Model = read_model(path)
-        self.revision = f"{RULES}-{model.digest[:16]}"
-        self.dims = model.words.shape[1]
-        self.wordpiece = WordPiece(model.tokens, model.first, model.spans)
-        self._spelling = Spelling(self.wordpiece)
+        self._static = StaticEmbedder()
+        self.revision = f"{RULES}-{model.digest[:16]}-{self._static.revision}"
+        self.dims = model.words.shape[1] + DIMS
         self._words, self._scales, self._places = model.words, model.scales, model.places
         self._frame = (model.opens, model.closes)
         self._run = _session(bytes(model.layers), threads).run
@@ -59,33 +64,47 @@ class MiniLmEmbedder(Embedder):
         """The model of the package nimad-minilm.  Raises EmbedderMissing, TableDamaged."""
         return cls(find_model(), config["minilm.threads"])
 
+    @property
+    def wordpiece(self) -> WordPiece:  # type: ignore[override]
+        """That of the static embedder, whose tokens are the same."""
+        return self._static.wordpiece
+
+    def check(self) -> None:
+        """See `nimad.embed.base.Embedder`."""
+        self._static.check()
+
+    def use(self, kernels: Callable[[], TextSums]) -> None:
+        """See `nimad.embed.base.Embedder`."""
+        self._static.use(kernels)
+
+    def give_back(self) -> None:
+        """See `nimad.embed.base.Embedder`."""
+        self._static.give_back()
+
+    def rest(self) -> None:
+        """See `nimad.embed.base.Embedder`."""
+        self._static.rest()
+
     def spell(self, word: str) -> Spelt:
         """See `nimad.embed.base.Embedder`."""
-        return self._spelling.spell(word)
+        return self._static.spell(word)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32[n, 384]: see `nimad.embed.base.Embedder`."""
+        """float32[n, dims]: see `nimad.embed.base.Embedder`."""
+        whole = self.dims - DIMS
         rows = np.zeros((len(texts), self.dims), np.float32)
+        rows[:, whole:] = self._static.embed(texts)
         for place in sorted(range(len(texts)), key=lambda n: len(texts[n])):
-            rows[place] = self._one(texts[place])
+            tokens, english = self._static.read_english(texts[place])
+            share = SHARE * max(2 * english - 1, 0.0)
+            if share:
+                rows[place, :whole] = self._meant(tokens) * np.float32(math.sqrt(share))
+                rows[place, whole:] *= np.float32(math.sqrt(1 - share))
         return rows
 
-    def _one(self, text: str) -> NDArray[np.float32]:
-        found = self._spelling.read(text)
-        tokens = [number for number in found if number < HASHED]
-        if len(tokens) == len(found):
-            return self._meant(tokens) if tokens else np.zeros(self.dims, np.float32)
-        sums = np.zeros((1, DIMS), np.float64)
-        add_features([number - HASHED for number in found if number >= HASHED], 1, sums[0])
-        spelt = np.zeros(self.dims, np.float32)
-        spelt[:DIMS] = unit_rows(sums)[0]
-        if not tokens:
-            return spelt
-        # features of a word are several: what counts is how many words they stand for
-        strange = self._spelling.strange(text)
-        share = strange / (strange + len(tokens))
-        mixed = np.sqrt(1 - share) * self._meant(tokens) + np.sqrt(share) * spelt
-        return np.asarray(mixed / np.sqrt(np.square(mixed).sum()), np.float32)
+    def embed_words(self, words: Sequence[str]) -> NDArray[np.float32]:
+        """float32[n, 256]: the static vectors; a word alone is no sentence to read."""
+        return self._static.embed(words)
 
     def _meant(self, tokens: list[int]) -> NDArray[np.float32]:
         """float32[384]: the transformer's vector of token ids."""

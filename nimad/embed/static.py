@@ -114,6 +114,11 @@ class StaticEmbedder(Embedder):
             raise Degraded(part="embedder", detail=self.trouble)
         return in_steps(texts, self._add)
 
+    def read_english(self, text: str) -> tuple[list[int], float]:
+        """The token ids of a text, and the share of its words that they spell without help of
+        spelling or lexicon."""
+        return self._reader.read_english(composed(text))
+
     def _add(self, texts: Sequence[str], sums: NDArray[np.float64]) -> None:
         """Put the sums of texts into zero rows; few of their tokens at a time are in memory."""
         if self._kernels is not None and self._vocabulary is not None:

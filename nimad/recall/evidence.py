@@ -289,7 +289,7 @@ def measure_best(
     wanted = [one for one in best.wanted if one.terms]
     missed = [one for one in wanted if not best.held >= set(one.terms)]
     read = list(dict.fromkeys(words_of(text[:READ])))[:MOST_READ]
-    rows = embedder.embed([*(one.text for one in missed), *read])
+    rows = embedder.embed_words([*(one.text for one in missed), *read])
     nearest = (rows[: len(missed)] @ rows[len(missed) :].T).max(axis=1, initial=0.0)
     astray = 0.0
     for (_, terms, rarity), cosine in zip(missed, nearest.tolist(), strict=True):

@@ -104,7 +104,7 @@ def test_the_bench_asks_through_the_socket(data: Path) -> None:
     from recall_sets import read_sets
 
     notes, talks = read_sets(data)
-    found: list[dict[str, Any]] = [run(talks, [notes, talks], minilm=False)]
+    found: list[dict[str, Any]] = [run(talks, [notes, talks], embedder="static", minilm=False)]
     text = "\n".join(recall_report.set_table(found[0]) + recall_report.summary(found))
     assert "| nimad hybrid | 1.000 |" in text and "half BM25, half static" in text
     wrong = [row["wrong"] for row in found[0]["silence"] if row["mode"] == "hybrid"]
@@ -114,6 +114,19 @@ def test_the_bench_asks_through_the_socket(data: Path) -> None:
     worse = json.loads(json.dumps(found))
     worse[0]["ways"][0]["ndcg@10"] -= 0.02
     assert losses(worse, found) == ["talks, own store: ndcg@10 1.000 -> 0.980"]
+
+
+def test_each_embedder_stands_beside_the_ways_with_its_own_vectors() -> None:
+    from bench_recall import _above_best
+
+    scored = {
+        "nimad hybrid": [{"ndcg@10": 0.5}],
+        "BM25": [{"ndcg@10": 0.25}],
+        "static cosine": [{"ndcg@10": 0.5}],
+        "half BM25, half minilm": [{"ndcg@10": 0.75}],
+    }
+    assert _above_best(scored, other="minilm")["gain"] == 0.0
+    assert _above_best(scored, other="static")["gain"] == -0.25
 
 
 def test_evidence_is_gathered_and_fitted(data: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from nimad.config import Config
+from nimad.embed.base import DIMS
 from nimad.embed.minilm import MiniLmEmbedder, find_model
 from nimad.embed.model import Model, read_model, write_model
 from nimad.embed.registry import get_embedder
@@ -60,9 +61,31 @@ def test_the_tokenizer_is_that_of_the_static_embedder(minilm: MiniLmEmbedder) ->
     assert minilm.wordpiece.ids(text) == static.wordpiece.ids(text)
 
 
-def test_only_the_beginning_of_a_long_text_is_read(minilm: MiniLmEmbedder) -> None:
+def test_the_transformer_reads_only_the_beginning_of_a_long_text(minilm: MiniLmEmbedder) -> None:
     long = "house " * 254
-    assert likeness(minilm, long, long + "and then a boat") == pytest.approx(1, abs=1e-6)
+    one, other = minilm.embed([long, long + "and then a boat"])
+    assert np.allclose(one[:-DIMS], other[:-DIMS], atol=1e-6)
+    assert not np.allclose(one[-DIMS:], other[-DIMS:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text", ["Der Hund meiner Schwester hei\u00dft Moritz.", "\u6771\u4eac\u306e\u5929\u6c17", ""]
+)
+def test_what_is_not_english_has_its_static_vector(minilm: MiniLmEmbedder, text: str) -> None:
+    row = minilm.embed([text])[0]
+    assert np.array_equal(row[-DIMS:], get_embedder("static").embed([text])[0])
+    assert not row[:-DIMS].any()
+
+
+def test_a_row_is_a_unit_row(minilm: MiniLmEmbedder) -> None:
+    texts = [
+        "My brother adopted a cat.",
+        "My brother adopted eine gescheckte Katze mit Namen Wurzelpeter.",
+        "\u6211\u7684 cat \u559c\u6b22 fish",
+        "?!",
+    ]
+    lengths = np.linalg.norm(minilm.embed(texts), axis=1)
+    assert np.allclose(lengths[lengths > 0], 1, atol=1e-6) and (lengths[:3] > 0).all()
 
 
 def test_threads_change_nothing(minilm: MiniLmEmbedder, path: Path) -> None:
