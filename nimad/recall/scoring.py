@@ -189,7 +189,7 @@ class Scoring:
             rows = found.rows[places]
             parts = self._parts_of(rows, found.shared[places], found.mixed[places], scored)
             table = np.array([*parts.values(), found.plain[places]])
-            score = table[:-1].sum(axis=0)  # one after the other: the same under any numpy
+            score = sum(table[:-1], np.zeros(len(rows)))  # one after the other
             chosen = self._distinct(rows, score, min(most, len(rows)))[: context.k]
             if len(chosen) == context.k or most >= len(core):
                 break
