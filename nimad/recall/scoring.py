@@ -414,16 +414,18 @@ class Scoring:
         return _Candidates(rows, plain, mixed, shared, kept, gaps)
 
     def _core_of(self, found: _Candidates, scored: _Scored) -> Floats:
-        """float32[m]: the parts of the formula that tell most, together, less what is the same for
-        all; below LEAST where a row is no candidate."""
+        """float32[m]: the parts of the formula that tell most, together; below LEAST where a row is
+        no candidate."""
         near, share = scored.near, self._share(scored.context, scored.query)
         if near is None or found.gaps:
             lexical, semantic = self._sides_of(found.shared, found.mixed, scored)
             core = lexical + semantic
         else:
-            core = found.mixed * np.float32(share / max(near.high - near.low, 1e-6))
+            core = found.mixed - np.float32(near.low)
+            core *= np.float32(share / max(near.high - near.low, 1e-6))
             core += found.shared * np.float32((1 - share) / max(scored.words.top, 1e-6))
-        every = len(found.rows) == self._columns.count
+        ascending = not scored.query.only_names
+        every = ascending and len(found.rows) == self._columns.count
         rows: Any = slice(None) if every else found.rows
         for bonus in scored.bonuses.values():
             core += bonus.worth * bonus.of(rows)
