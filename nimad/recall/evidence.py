@@ -266,9 +266,6 @@ def measure(
             for word, one in zip(spoken, spelt, strict=True)
         ]
         covered, held, of_words = _of_words(asked, sides, scope.count)
-        begun = [term for term in asked.terms if term.endswith(ANY_ENDING)]
-        known = not asked.around and any(len(rows) for rows in words.holders.values())
-        signals["begun"] = float(len(begun) * known)
         signals |= of_words | _of_known(asked, found, words)
         wanted = [one for one in found if not asked.met.issuperset(one.terms)]
         signals["held"] = 1 - _missed(wanted, held, asked.met, words)
@@ -460,7 +457,10 @@ def _of_known(asked: ParsedQuery, found: Sequence[_Word], words: LexicalScores) 
                 strangest = max(strangest, rarity)
     names -= asked.met
     strangers = bool(names) and names <= words.unknown and not asked.german
+    held = not asked.around and any(len(rows) for rows in words.holders.values())
+    begun = [term for term in asked.terms if held and term.endswith(ANY_ENDING)]
     return {
+        "begun": float(len(begun)),
         "common": known / total if total else 0.0,
         "unknown": strange / max(count, 1),
         "strangest": strangest,
