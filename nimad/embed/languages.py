@@ -148,7 +148,11 @@ class _Words(dict[str, "array[int]"]):
 
     def _meant(self, word: str) -> list[int]:
         if is_dense(word):
-            return self._stem(word) if _HANGUL.match(word) else self._parts(word, _DENSE)
+            if not _HANGUL.match(word):
+                return self._parts(word, _DENSE)
+            # a single syllable after the first word is an ending, and left out
+            stems = [ENTRY + slot for *_, slot in self._entries(word, _HANGUL_RUN)]
+            return stems or self._hashed(word)
         ids = self._wordpiece.pieces(word)
         whole = list(ids) if len(ids) == 1 and ids != (UNKNOWN,) else []
         if whole and self._english is not None:
@@ -169,10 +173,6 @@ class _Words(dict[str, "array[int]"]):
             found += [*self._hashed(word[rest:start]), ENTRY + slot]
             rest = end
         return found + self._hashed(word[rest:])
-
-    def _stem(self, word: str) -> list[int]:
-        """The same of Hangul; a single syllable after the first word is an ending, and left out."""
-        return [ENTRY + slot for *_, slot in self._entries(word, _HANGUL_RUN)] or self._hashed(word)
 
     def _entries(self, word: str, lengths: Lengths) -> Iterator[tuple[int, int, int]]:
         """See `WordHashes.parts`; of a long run a part at a time."""
