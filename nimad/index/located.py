@@ -86,18 +86,38 @@ class Located:
         nan without a vector, 0 where it is all zeros: the numbers that `BlockIndex.search` gives.
         0.05 ms for 1,000 ids.
         """
-        unscored, sources = self._whole if picks is None else self._parts(picks)
-        out = unscored.copy()
+        if picks is None:
+            return self.with_none(query)[:-1]
+        return self._score(query, *self._parts(picks))
+
+    def with_none(self, query: Scores | Query) -> Scores:
+        """float32[m + 1]: the same of every id, and behind them 0 for none."""
+        return self._score(query, *self._whole)
+
+    def _score(self, query: Scores | Query, unscored: Scores, sources: list[_Source]) -> Scores:
         asked = query if isinstance(query, Query) else Query.of(query, self.dims)
-        if asked is not None:
-            for vectors, mine, places in sources:
-                out[places] = self._kernels.cosines(vectors, mine, asked.values)
+        if asked is None:
+            return unscored.copy()
+        if len(sources) == 1 and len(sources[0][1]) == len(unscored):
+            return self._kernels.cosines(sources[0][0], sources[0][1], asked.values)
+        out = unscored.copy()
+        for vectors, mine, places in sources:
+            out[places] = self._kernels.cosines(vectors, mine, asked.values)
         return out
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every id has a vector, zeros or not."""
+        return bool((self._matrix != _NOWHERE).all())
 
     @cached_property
     def _whole(self) -> tuple[Scores, list[_Source]]:
         """What every query needs: to find it anew took a fifth of scoring 10,000."""
-        return self._parts(slice(None))
+        unscored, sources = self._parts(slice(None))
+        if len(sources) == 1 and isinstance(sources[0][2], slice):  # a row that is not there has 0
+            vectors, mine, places = sources[0]
+            sources = [(vectors, np.append(mine, len(vectors)), places)]
+        return np.append(unscored, np.float32(0)), sources
 
     def _parts(self, picks: Ids | slice) -> tuple[Scores, list[_Source]]:
         """What `ids[picks]` have before they are scored, and where what scores them lies."""

@@ -67,7 +67,7 @@ _PLAIN: dict[str, tuple[type, float]] = {
 MOST_WORDS = (1 << 16) - 1
 """Length of the longest text that BM25 tells from longer ones [words]."""
 _SCANNED = 20_000
-"""Fingerprints that are compared as fast as a few are looked up in their order."""
+"""Comparisons of fingerprints that take as long as a few are looked up in their order."""
 
 
 @dataclass(frozen=True)
@@ -444,7 +444,7 @@ class Columns:
 
         Of many, most are found by their order, those that came last are looked at one by one.
         """
-        if self.count < _SCANNED:
+        if self.count * len(prints) < _SCANNED:
             return np.flatnonzero(any_of(self.print, prints))
         found: list[NDArray[Any]] = []
         count = 0

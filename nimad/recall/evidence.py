@@ -282,7 +282,8 @@ def measure(
             exact = all(one.text.lower() in literals for one in wanted)
             if signals["missed"] > 0 and not (exact or dated or signals["paired"] > PAIRS):
                 found_best = Best(row, wanted, held)
-            nearest = int(np.fmax(near.mixed, NEVER).argmax()) if best >= 0 else -1
+            known = np.fmax(near.mixed, NEVER) if near.gaps else near.mixed
+            nearest = int(known.argmax()) if best >= 0 else -1
             signals["agreed"] = float(covered.share[nearest]) if best >= 0 else 0.0
             most = float(together[best]) if best >= 0 else float(NEVER)
             signals["together"] = most if most > NEVER else signals["nearest"]
@@ -357,7 +358,7 @@ def _cover(rarity: Mapping[str, float], holders: Mapping[str, Numbers], sides: S
     best = int(share.argmax()) if len(share) else -1
     if large:
         return _Coverage(rows, share, int(rows[best]) if len(rows) else -1)
-    return _Coverage(rows, share[rows], best)
+    return _Coverage(rows, share if len(rows) == len(share) else share[rows], best)
 
 
 def _held_by(row: int, terms: Iterable[str], holders: Mapping[str, Numbers]) -> set[str]:

@@ -35,6 +35,7 @@ from nimad.recall.semantic import (
     SemanticScores,
     best_places,
     highest,
+    kth_highest,
     late_cosines,
 )
 from nimad.recall.weights import Weights
@@ -52,6 +53,8 @@ SPARE = 4
 """Memories for each one asked for whose parts are looked at: some may say the same."""
 _ROUNDED = 1e-4
 """More than sums in float32 are off."""
+LEAST = np.float32(-1e30)
+"""Below every score."""
 EXACT = 2.0
 """Bonus of a memory that is the query, word for word: above the sum of everything else."""
 
@@ -129,14 +132,16 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown; what
-    they share of words: float32[m]; and whether each is a candidate."""
+    """rows: int64[m], with their own cosine and the mixed one: float32[m], nan for unknown, of
+    which there are `gaps`; what they share of words: float32[m]; and whether each is a
+    candidate."""
 
     rows: Rows
     plain: Floats
     mixed: Floats
     shared: Floats
     kept: Flags
+    gaps: bool
 
 
 class Scoring:
@@ -183,18 +188,17 @@ class Scoring:
                 return []
             rows = found.rows[places]
             parts = self._parts_of(rows, found.shared[places], found.mixed[places], scored)
-            score = sum(parts.values(), np.zeros(len(rows)))
+            table = np.array([*parts.values(), found.plain[places]])
+            score = sum(table[:-1], np.zeros(len(rows)))  # one after the other
             chosen = self._distinct(rows, score, min(most, len(rows)))[: context.k]
             if len(chosen) == context.k or most >= len(core):
                 break
             most *= SPARE
-        parts["cosine"] = found.plain[places]
-        ids = self._columns.id
-        values = zip(*(part[chosen].tolist() for part in parts.values()), strict=True)
-        shown = [  # without what is unknown: nan, which is not equal to itself
-            {name: value for name, value in zip(parts, row, strict=True) if value == value}
-            for row in values
-        ]
+        ids, names = self._columns.id, (*parts, "cosine")
+        shown = [dict(zip(names, row, strict=True)) for row in table[:, chosen].T.tolist()]
+        for one in shown if found.gaps else ():  # without what is unknown
+            if math.isnan(one["cosine"]):
+                del one["cosine"]
         copies = self._columns.copies(rows[chosen], context.scope.mask)
         others = [ids[same].tolist() if len(same) else [] for same in copies]
         best = ids[rows[chosen]].tolist(), score[chosen].tolist(), shown, others
@@ -390,10 +394,11 @@ class Scoring:
             named = scored.context.scope.spoken_by(query.subjects).astype(np.int64)
             also = distinct(np.concatenate([also, named[scored.context.scope.mask[named]]]))
         none = np.zeros(0, np.float32)
-        rows, plain, mixed = (also[:0], none, none)
+        rows, plain, mixed, gaps = also[:0], none, none, True
         if near is not None:
-            rows, plain, mixed = near.rows, near.plain, near.mixed
+            rows, plain, mixed, gaps = near.rows, near.plain, near.mixed, near.gaps
         if near is None or query.only_names:
+            gaps = True
             extra = np.setdiff1d(np.concatenate([np.flatnonzero(words.shared), also]), rows)
             rows = np.concatenate([rows, extra])
             gap = np.full(len(extra), np.nan, np.float32)
@@ -406,14 +411,25 @@ class Scoring:
             kept |= mixed >= min(halfway, near_one)
         if len(also):
             kept |= np.isin(rows, also)
-        return _Candidates(rows, plain, mixed, shared, kept)
+        return _Candidates(rows, plain, mixed, shared, kept, gaps)
 
     def _core_of(self, found: _Candidates, scored: _Scored) -> Floats:
-        """float32[m]: the parts of the formula that tell most, together; -inf where a row is no
-        candidate."""
-        lexical, semantic = self._sides_of(found.shared, found.mixed, scored)
-        core = lexical + semantic + worth_of(scored.bonuses, scored.bonuses, found.rows)
-        np.copyto(core, -np.inf, where=~found.kept)
+        """float32[m]: the parts of the formula that tell most, together; below LEAST where a row is
+        no candidate."""
+        near, share = scored.near, self._share(scored.context, scored.query)
+        if near is None or found.gaps:
+            lexical, semantic = self._sides_of(found.shared, found.mixed, scored)
+            core = lexical + semantic
+        else:
+            core = found.mixed - np.float32(near.low)
+            core *= np.float32(share / max(near.high - near.low, 1e-6))
+            core += found.shared * np.float32((1 - share) / max(scored.words.top, 1e-6))
+        ascending = not scored.query.only_names
+        every = ascending and len(found.rows) == self._columns.count
+        rows: Any = slice(None) if every else found.rows
+        for bonus in scored.bonuses.values():
+            core += bonus.worth * bonus.of(rows)
+        core += (2 * LEAST) * ~found.kept  # masks that change often take 30 times as long
         if len(scored.same):
             core[np.isin(found.rows, scored.same)] += EXACT
         return core
@@ -421,11 +437,11 @@ class Scoring:
     def _shortlist(self, core: Floats, most: int) -> Rows:
         """Places, ascending, among which are those of the `most` highest scores: those where the
         rest of the formula can make up for what `core` lacks."""
-        bar = np.float32(np.finfo(np.float32).min)
+        bar = LEAST
         if len(core) > most:
             weights = self._weights
             rest = weights.asks + weights.importance + weights.recency + _ROUNDED
-            bar = max(bar, np.partition(core, len(core) - most)[len(core) - most] - rest)
+            bar = max(bar, kth_highest(core, most) - np.float32(rest))
         return np.flatnonzero(core >= bar)
 
     def _share(self, context: QueryContext, query: ParsedQuery) -> float:

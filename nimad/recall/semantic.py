@@ -56,6 +56,7 @@ class SemanticScores:
     mixed: float32[m], with the neighbours; nan where there is no vector.
     low, high: between which the mixed ones of the whole store lie.
     usual, spread: the mean and the standard deviation of the store's own cosines, of a sample.
+    gaps: whether there is a nan.
     """
 
     rows: Rows
@@ -65,6 +66,7 @@ class SemanticScores:
     high: float
     usual: float = 0.0
     spread: float = 0.0
+    gaps: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,13 @@ class SemanticScorer:
             watch.lap("blocks")
             whole = about.scope.whole
             rows = np.arange(columns.count) if whole else about.scope.rows
-            cosines = np.append(every.cosines(asked), np.float32(0))  # the last for no neighbour
-            self._encode_late(cosines[:-1], np.arange(columns.count), about)
+            cosines = every.with_none(asked)  # the last for no neighbour
+            gaps = not every.complete
+            if gaps:
+                self._encode_late(cosines[:-1], np.arange(columns.count), about)
             picked = slice(columns.count) if whole else rows
             sample = cosines[about.scope.sample]
-            plain = cosines[picked]
+            plain, lengths = cosines[picked], columns.length[picked]
             sides = [cosines.take(chain[picked]) for chain in (columns.before, columns.after)]
         else:
             rows = self._picked(blocks, about, watch)
@@ -188,23 +192,29 @@ class SemanticScorer:
             cosines = blocks.scores(asked, columns.id.take(among))
             some, among = cosines[: 3 * len(rows)], among[: 3 * len(rows)]
             some[among == NONE] = 0
-            self._encode_late(some, among, about)
-            unknown = rows[columns.length.take(rows) == 0]
-            if len(unknown):
+            gaps = math.isnan(some.sum())
+            if gaps:
+                self._encode_late(some, among, about)
+            lengths = columns.length.take(rows)
+            if not lengths.all():
+                unknown = rows[lengths == 0]
                 near = self._with_neighbours(unknown)
                 self._measure_rows(unknown, blocks.locate(columns.id[near]), about.shares, near)
+                lengths = columns.length.take(rows)
             plain, *sides = some.reshape(3, -1)
             sample = cosines[len(some) :]
-        mixed, low, high = self._mix(rows, plain, sides, about.shares)
-        if math.isnan(sample.sum()):  # some of them have no vector yet
+        mixed, low, high = _mix(plain, sides, about.shares, lengths, gaps)
+        total = float(sample.sum())
+        if math.isnan(total):  # some of them have no vector yet
             sample = sample[~np.isnan(sample)]
+            total = float(sample.sum())
         watch.lap("cosines")
-        if not len(sample):
-            return SemanticScores(rows, plain, mixed, low, high)
-        usual = float(sample.sum()) / len(sample)
-        variance = float(sample @ sample) / len(sample) - usual**2
-        spread = math.sqrt(max(variance, 0.0))
-        return SemanticScores(rows, plain, mixed, low, high, usual, spread)
+        usual = spread = 0.0
+        if len(sample):
+            usual = total / len(sample)
+            variance = float(sample @ sample) / len(sample) - usual**2
+            spread = math.sqrt(max(variance, 0.0))
+        return SemanticScores(rows, plain, mixed, low, high, usual, spread, gaps)
 
     def _encode_late(self, cosines: Floats, rows: Rows, about: SemanticQuery) -> None:
         """What is found by its words and has no vector yet is compared all the same; `cosines` of
@@ -265,25 +275,6 @@ class SemanticScorer:
         both, _ = highest_rows(rows, shared + about.extra.worth(rows), most)
         return distinct(np.concatenate([both, highest_rows(rows, shared, most // 8)[0]]))
 
-    def _mix(
-        self, rows: Rows, plain: Floats, sides: Sequence[Floats], shares: tuple[float, float]
-    ) -> tuple[Floats, float, float]:
-        """The mixed cosines of rows, and the lowest and the highest of them.
-
-        Of the cosines of rows, nan without a vector, and of their neighbours, 0 without one.
-        """
-        mixed = plain.copy()
-        for side, share in zip(sides, shares, strict=True):
-            if math.isnan(side.sum()):
-                side = np.where(np.isnan(side), np.float32(0), side)
-            mixed += np.float32(share) * side
-        lengths = self._columns.length.take(rows)
-        mixed /= lengths if lengths.all() else np.where(lengths == 0, np.float32(1), lengths)
-        low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
-        if math.isnan(low):
-            return mixed, 0.0, 0.0
-        return mixed, low, float(np.fmax.reduce(mixed))
-
     def _say(self, rows: Rows, count: int) -> bool:
         """Whether rows have so many different texts: a sentence that was said often hides the
         others.  Nearly always the first of them tell."""
@@ -335,6 +326,46 @@ class SemanticScorer:
         lengths = np.sqrt(np.maximum(square, 1e-6)).astype(np.float32)
         lengths[missing] = 0
         columns.length[rows] = lengths
+
+
+def _mix(
+    plain: Floats,
+    sides: Sequence[Floats],
+    shares: tuple[float, float],
+    lengths: Floats,
+    gaps: bool,
+) -> tuple[Floats, float, float]:
+    """The mixed cosines of rows, and the lowest and the highest of them.
+
+    Of the cosines of rows, nan without a vector, and of their neighbours, 0 without one, which are
+    overwritten; `gaps`: whether there may be a nan.
+    """
+    if gaps:
+        sides = [np.where(np.isnan(side), np.float32(0), side) for side in sides]
+    mixed, other = sides
+    mixed *= np.float32(shares[0])
+    mixed += plain
+    other *= np.float32(shares[1])
+    mixed += other
+    mixed /= lengths if lengths.all() else np.where(lengths == 0, np.float32(1), lengths)
+    if len(mixed) and not gaps:
+        return mixed, float(mixed.min()), float(mixed.max())
+    low = float(np.fmin.reduce(mixed, initial=np.nan))  # nan counts only where all are
+    if math.isnan(low):
+        return mixed, 0.0, 0.0
+    return mixed, low, float(np.fmax.reduce(mixed))
+
+
+def kth_highest(values: Floats, k: int) -> np.float32:
+    """Of at least k values; a bar that every 16th suggests spares most of the sorting."""
+    sample, rank = values[::_STRIDE], 2 * k // _STRIDE + 8
+    if len(sample) > 4 * rank:
+        bar = np.partition(sample, len(sample) - rank)[len(sample) - rank]
+        high = values[values >= bar]
+        if len(high) >= k:
+            values = high
+    found: np.float32 = np.partition(values, len(values) - k)[len(values) - k]
+    return found
 
 
 def highest(values: Floats, k: int) -> Rows:

@@ -11,7 +11,8 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from json import encoder
 from typing import Any
 
 from nimad.dataclass import dataclass
@@ -285,21 +286,21 @@ def _text(value: Any) -> str:
         for part in value.values():
             if isinstance(part, list) and len(part) > TOGETHER:
                 return "".join(_texts(value))
-    return _COMPACT.encode(value)
+    return _json(value)
 
 
 def _texts(value: dict[str, Any]) -> Iterator[str]:
     between = "{"
     for name, part in value.items():
-        yield f"{between}{_COMPACT.encode(str(name))}:"
+        yield f"{between}{_json(str(name))}:"
         between = ","
         if isinstance(part, list):
             for first in range(0, len(part), TOGETHER):
                 yield "," if first else "["
-                yield _COMPACT.encode(part[first : first + TOGETHER])[1:-1]
+                yield _json(part[first : first + TOGETHER])[1:-1]
             yield "]" if part else "[]"
         else:
-            yield _COMPACT.encode(part)
+            yield _json(part)
     yield "}"
 
 
@@ -310,6 +311,20 @@ _COMPACT = json.JSONEncoder(
     allow_nan=False,
     separators=(",", ":"),
 )
+
+
+def _encoder() -> Callable[[Any], str]:
+    """What `_COMPACT.encode` does, which makes the encoder proper anew for each value: that takes
+    as long as a small one."""
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:
+        return _COMPACT.encode
+    marks = None, ":", ",", False, False, False
+    made = make(None, _COMPACT.default, encoder.encode_basestring, *marks)
+    return lambda value: "".join(made(value, 0))
+
+
+_json = _encoder()
 
 
 def _without_nan(value: Any) -> Any:

@@ -114,6 +114,8 @@ _WRITTEN: dict[type, Callable[[Any], str]] = {
 """How a value stands in JSON."""
 _SUMS: dict[tuple[type, ...], Callable[[Sequence[Any]], int | None]] = {}
 """What sums up a row, by the types of its columns."""
+_READ: dict[tuple[type, ...], Callable[[Sequence[Any]], int | None]] = {}
+"""The same of rows of SELECT."""
 NAMES_HELD = 1 << 20
 """Length of all names that are kept with their ids [characters]."""
 LONG = 1 << 18
@@ -230,8 +232,10 @@ def checksum(row: Row, blobs: Iterable[tuple[str, bytes]]) -> int | None:
     return total
 
 
-def _sum_of(kinds: tuple[type, ...]) -> Callable[[Row], int | None]:
-    """What sums up the columns of rows with these types.
+def _sum_of(
+    kinds: tuple[type, ...], places: Sequence[int] | None = None
+) -> Callable[[Row], int | None]:
+    """What sums up the columns of rows with these types, which stand at some places of the rows.
 
     It is compiled once: going through members and types anew took as long as all the rest of it.
     """
@@ -241,7 +245,7 @@ def _sum_of(kinds: tuple[type, ...]) -> Callable[[Row], int | None]:
     written = {str: "encode_basestring({})", int: "{}", float: "_WRITTEN[float]({})"}
     plain, added, lengths = [], ["0"], ["0"]
     for place, kind in there:
-        begin, value = _MEMBERS[place][0], f"row[{place}]"
+        begin, value = _MEMBERS[place][0], f"row[{place if places is None else places[place]}]"
         if begin is None:
             added.append(value)
         else:
@@ -250,8 +254,9 @@ def _sum_of(kinds: tuple[type, ...]) -> Callable[[Row], int | None]:
             lengths.append(f"len({value})")
     whole = f"""_crc32(f'{{{{{",".join(plain)}}}}}', 0)"""
     short, more = f"{'+'.join(lengths)} <= LONG", "+".join(added)
+    stored = "row" if places is None else f"[row[place] for place in {[*places]}]"
     made: Callable[[Row], int | None] = eval(
-        f"lambda row: ({whole} if {short} else _in_parts(row)) + {more}", globals()
+        f"lambda row: ({whole} if {short} else _in_parts({stored})) + {more}", globals()
     )
     return made
 
@@ -300,33 +305,43 @@ def row_checksum(*values: Any) -> int:
     return zlib.crc32(ascii(values).encode())
 
 
-def is_damaged(row: Row) -> bool:
-    """Whether a row of SELECT is not what was written; one without a checksum passes."""
-    *stored, turn, source, origin, known = row
-    stored[_TURN], stored[_SOURCE], stored[_ORIGIN] = turn, source, origin
-    return known is not None and checksum(stored, ()) != known
+def _of_read(kinds: tuple[type, ...]) -> Callable[[Row], int | None]:
+    """What sums up rows of SELECT with columns of these types."""
+    stored = [*range(len(FIELDS) + 1)]
+    stored[_TURN], stored[_SOURCE], stored[_ORIGIN] = (len(stored) + n for n in range(3))
+    made = _sum_of(tuple(kinds[place] for place in stored), stored)
+    if len(_READ) < 1000:
+        _READ[kinds] = made
+    return made
 
 
 def from_row(row: Row) -> Memory:
     """The memory of a row of SELECT.
 
-    A damaged row is a memory, too (DamagedMemory), with what can be read of it.
+    A damaged row is a memory, too (DamagedMemory), with what can be read of it; one without a
+    checksum is not damaged.
     """
-    *values, key, _, _, _, _ = row
-    if damaged := is_damaged(row):
+    kinds = tuple(map(type, row))
+    values, key, known = row[: len(FIELDS)], row[len(FIELDS)], row[-1]
+    damaged = known is not None and (_READ.get(kinds) or _of_read(kinds))(row) != known
+    if damaged:
         values = _repaired(values)
-    elif (kinds := tuple(map(type, values))) not in _SOUND:
-        if (repaired := _repaired(values)) == values and len(_SOUND) < 1000:
+    elif kinds not in _SOUND:
+        repaired = _repaired(values)
+        if repaired == [*values] and len(_SOUND) < 1000:
             _SOUND.add(kinds)
         values = repaired
     kind = DamagedMemory if damaged else Memory
     memory = kind(*values)  # as it is stored; what is packed is unpacked below
     tags, extra, summary, source = _packed(values)
-    try:
-        memory.tags = tuple(json.loads(tags)) if tags is not None else ()
-        memory.extra = json.loads(extra) if extra is not None else None
-    except (ValueError, TypeError):
-        memory.tags, memory.extra = (), None
+    if tags is not None or extra is not None:
+        try:
+            memory.tags = tuple(json.loads(tags)) if tags is not None else ()
+            memory.extra = json.loads(extra) if extra is not None else None
+        except (ValueError, TypeError):
+            memory.tags, memory.extra = (), None
+    else:
+        memory.tags = ()
     memory.timestamp = memory.timestamp or None
     memory.source = (source, key) if source is not None else None
     if isinstance(summary, int):

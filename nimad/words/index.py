@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nimad import heap
 from nimad.errors import FormatCorrupt, RecordsDamaged, WordsDamaged
-from nimad.index.kernels.contract import MOST_COUNTED, Counts, Numbers, Postings
+from nimad.index.kernels.contract import MOST_COUNTED, Postings
 from nimad.store.analysis import Analysis
 from nimad.store.records import Records
 from nimad.store.words import pages, texts_between
@@ -27,6 +27,7 @@ from nimad.text import beginning
 from nimad.words import writer
 from nimad.words.bulk import CutTexts, Lexicon
 from nimad.words.expected import Expected
+from nimad.words.kept_postings import NOTHING, Kept, KeptPostings, Rows
 from nimad.words.segment import Ascending, Segment
 
 LISTED, LISTED_TERMS = 512, 20_000
@@ -40,11 +41,6 @@ CUT = 64
 JOINED = 16
 """Segments in memory of up to LISTED memories, and LISTED_TERMS, that are made one: where memories
 are short, they are written to a file before there are so many."""
-POSTINGS_KEPT = 600_000
-"""Postings kept of the terms that were asked last, until a rest, at least: 4 MB [postings]."""
-KEPT_SHARE = 3
-"""Postings kept for each memory where that is more: 18 MB for a million of them, of whose postings
-200 questions ask 4,000,000 different ones [postings]."""
 PLACES_KEPT = 1024
 """Terms whose places in the segments are remembered [terms]."""
 
@@ -53,10 +49,6 @@ Ids = NDArray[np.int64]
 
 _Listed = tuple[int, Sequence[str], int]
 """A memory of the lists: its id, its terms, how many words it has."""
-Rows = tuple[Numbers, Counts]
-"""The rows that hold a term, ascending, and the counts."""
-_NOTHING: tuple[Rows, int] = (np.zeros(0, np.uint32), np.zeros(0, np.uint16)), 0
-"""What is known of a term before any segment was read."""
 
 
 class TermIndex:
@@ -82,10 +74,9 @@ class TermIndex:
         self._sealed: tuple[Segment, ...] = ()
         self._frozen: tuple[Segment, ...] = ()
         self._held = 0
-        self._kept = OrderedDict[str, tuple[Rows, int]]()
-        """What segments have of terms, those that were asked last behind the others, and the last
-        memory of those segments."""
-        self._kept_size = 0
+        self._kept = KeptPostings()
+        self._changes = 0
+        """How often segments or lists became others."""
         self._layout = -1
         self._rows_of = WeakKeyDictionary[Segment, int | NDArray[np.int32]]()
         self._listed: list[_Listed] = []
@@ -270,6 +261,7 @@ class TermIndex:
 
     def _list(self, number: int, terms: Sequence[str], length: int) -> None:
         """Put a memory into the lists; to be called with the lock."""
+        self._changes += 1
         self._listed.append((number, terms, length))
         for term in terms:
             self._lists.setdefault(term, []).append(number)
@@ -290,6 +282,7 @@ class TermIndex:
     def _show(self, *made: Segment, of: int = 0) -> None:
         """Put segments behind those of the tail, in place of the last `of`; to be called with the
         lock.  What was read of the others still holds."""
+        self._changes += 1
         self._frozen = (*self._frozen[: len(self._frozen) - of], *made)
         if of:
             self._places.clear()
@@ -325,15 +318,15 @@ class TermIndex:
             self._sealed = tuple(sealed)
             self._frozen = tuple(each for each in self._frozen if id(each) not in gone)
             self._held = 0
+            self._changes += 1
             self._places.clear()
-            self._forget()
+            self._kept.forget()
             if self.complete:
                 self.seen = max(self.seen, self.covered)
 
     def rest(self) -> None:
         """Give back what was read of the files."""
-        with self._lock:
-            self._forget()
+        self._kept.forget()
         self._analysis.rest()
         self._lexicon = Lexicon(self._analysis.terms)
         for segment in self._sealed:
@@ -347,8 +340,9 @@ class TermIndex:
             self._sealed = tuple(sealed)
             self._frozen, self._listed, self._lists, self._held = (), [], {}, 0
             self._listed_terms = 0
+            self._changes += 1
             self._places.clear()
-            self._forget()
+            self._kept.forget()
             self.seen = self.covered
 
     def segment_of(self, ids: Sequence[int], texts: Sequence[str]) -> Segment:
@@ -379,27 +373,29 @@ class TermIndex:
 
         Raises WordsDamaged, also while the index is incomplete.
         """
+        state = self._changes, layout, len(ids)  # before anything is looked at
+        if (whole := self._kept.whole(term, state)) is not None:
+            return whole
         if layout != self._layout:
             with self._lock:
                 self._layout = layout
                 self._rows_of.clear()
-                self._forget()
+                self._kept.forget()
         found, late, segments = self._find(term)
         several = beginning(term) is not None
-        kept, upto = self._kept.get(term, _NOTHING)
+        kept, upto, _ = self._kept.of(term)
         if any(segment.first <= upto < segment.last for segment, _ in found):
-            kept, upto = _NOTHING  # one was made of some that were read and some that were not
-        elif upto:
-            with suppress(KeyError):  # another query may have made room meanwhile
-                self._kept.move_to_end(term)
+            kept, upto, _ = NOTHING  # one was made of some that were read and some that were not
         # of the last ones the caller may not have all rows yet
         last = next((each.last for each in reversed(segments) if each.last <= ids[-1]), 0)
         if last > upto:
             due = [each for each in found if upto < each[0].last <= last]
             if due or not upto:
                 kept = Postings(_joined(kept, self._read_rows(due, ids, several=several)))
-            self._keep(term, kept, last, max(POSTINGS_KEPT, KEPT_SHARE * len(ids)))
-        if newer := [each for each in found if each[0].last > max(last, upto)]:
+            upto = last
+        newer = [each for each in found if each[0].last > upto]
+        self._kept.keep(term, Kept(kept, upto, None if late or newer else state), len(ids))
+        if newer:
             kept = _joined(kept, self._read_rows(newer, ids, several=several))
         if not late:
             return kept
@@ -409,17 +405,6 @@ class TermIndex:
         known = ids.take(rows, mode="clip") == more
         rows, counts = rows[known], np.minimum(counts[known], MOST_COUNTED)
         return _joined(kept, (rows.astype(np.uint32), counts.astype(np.uint16)))
-
-    def _keep(self, term: str, rows: Rows, upto: int, most: int) -> None:
-        with self._lock:
-            if (old := self._kept.pop(term, None)) is not None:
-                self._kept_size -= len(old[0][0]) + 64
-            if len(rows[0]) <= most // 4:
-                self._kept[term] = rows, upto
-                self._kept_size += len(rows[0]) + 64
-            while self._kept_size > most:
-                _, (oldest, _) = self._kept.popitem(last=False)
-                self._kept_size -= len(oldest[0]) + 64
 
     def _read_rows(
         self, found: Sequence[tuple[Segment, int]], ids: Ascending, *, several: bool
@@ -450,10 +435,6 @@ class TermIndex:
             yield
         except FormatCorrupt as error:
             raise WordsDamaged(path=error.fields["path"], detail=error.fields["detail"]) from error
-
-    def _forget(self) -> None:
-        """The postings that are kept are old, or too many."""
-        self._kept, self._kept_size = OrderedDict(), 0
 
     def holders(self, term: str) -> int:
         """How many memories hold a term, forgotten ones, too; cheaper than to read which.

@@ -281,3 +281,14 @@ def test_one_wide_letter_does_not_make_a_record_four_times_as_large() -> None:
         assert protocol.decode_record((line % letter).encode())["text"].endswith(letter)
     with pytest.raises(ParseError, match="24 MiB in memory"):
         protocol.decode_record((line % "\U0001f600").encode())
+
+
+def test_what_is_encoded_is_that_of_the_library() -> None:
+    """Its encoder is made once, which the library does for each value."""
+    values = [None, True, 'a\u00e9\u2028\ud800"', 3, 0.1, [], {}, {"a": [{"b": (1, "x")}, 1e300]}]
+    for value in (*values, values):
+        assert protocol._json(value) == protocol._COMPACT.encode(value)
+    with pytest.raises(ValueError):
+        protocol._json([float("nan")])
+    with pytest.raises(TypeError):
+        protocol._json(object())

@@ -28,7 +28,13 @@ from nimad.recall.dates import find_on_dates
 from nimad.recall.parsed_query import parse_query
 from nimad.recall.query_context import Stopwatch
 from nimad.recall.scopes import Scopes
-from nimad.recall.semantic import SemanticQuery, SemanticScorer, best_places, highest
+from nimad.recall.semantic import (
+    SemanticQuery,
+    SemanticScorer,
+    best_places,
+    highest,
+    kth_highest,
+)
 from nimad.recall.weights import DEFAULT, Weights
 from nimad.words.index import TermIndex
 from tests import plain
@@ -208,3 +214,13 @@ def test_what_was_located_follows_the_index(tmp_path: Path) -> None:
     index.append(ids[30:], rows[30:])
     check(ids)
     check(np.delete(ids, [4, 9]))
+
+
+@pytest.mark.parametrize("size", [40, 700, 5000])
+def test_the_kth_highest_is_the_one_that_sorting_gives(size: int) -> None:
+    """Also among equal ones, and where what every 16th suggests is too high."""
+    rng = np.random.default_rng(size)
+    for some in (rng.random(size), rng.integers(0, 4, size), np.arange(size) % 16 == 0):
+        values = some.astype(np.float32)
+        for k in (1, 7, 40):
+            assert kth_highest(values, k) == np.sort(values)[-k]
