@@ -24,6 +24,8 @@ _LENGTH = np.float32(127)
 class ExactLocated:
     """The vectors of all ids, as `nimad.index.located.Located` answers for them."""
 
+    complete = True
+
     def __init__(self, ids: Ids, vectors: Floats) -> None:
         self.ids = ids
         self.dims = vectors.shape[1]
@@ -38,6 +40,10 @@ class ExactLocated:
         asked = query.values.astype(np.float32) / np.float32(query.norm)
         found: Floats = (self._vectors if picks is None else self._vectors[picks]) @ asked
         return found
+
+    def with_none(self, query: Query) -> Floats:
+        """float32[m + 1]: the same of every id, and behind them 0 for none."""
+        return np.append(self.cosines(query), np.float32(0))
 
     def rows(self, picks: Ids) -> Floats:
         """float32[p, d]."""

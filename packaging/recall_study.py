@@ -154,6 +154,17 @@ of another store of beam100k weighs, was chosen anew on the sets fitted on; of b
 no others. Nothing is read for pairs of characters, where the memory lies on the date that is asked
 for, and where all that is asked stands to the letter.
 
+A word that is looked for by its beginning, as those of Cyrillic, Greek, Arabic or Hindi are, may be
+held by memories that say another one. So each of them, up to eight, raises the threshold by .25, if
+anything of the question is known. Chosen was what costs no silence of the Russian sets fitted on;
+.2 and .3 have 1.8 and 23.5 % and 2.0 and 21.8 there. The tables and curves are of before. Silent
+and answered of another store, before and now, reckoned from signals that were kept, hybrid:
+xquad-ru 1.8 and 28.2, 1.8 and 22.0; its keywords 5.7 and 33.0, 7.5 and 31.2; Greek 2.2 and 19.8,
+3.2 and 16.8; Hindi 1.8 and 35.0, 2.2 and 31.0; Arabic 2.2 and 32.5, 3.7 and 27.2. Of articles that
+nothing was fitted on, Russian 1.8 and 33.2, 2.2 and 26.8; its keywords 6.5 and 37.5, 7.4 and 35.2;
+PersianQA 4.8 and 53.0, 4.8 and 52.4. As much for a whole question of such words, however long,
+keywords were silent on 8.7 and English notes asked in Russian on 14.0, not 7.5 and 8.2.
+
 As shipped, through the socket. What shares no word with a question is not shown in the mode words,
 however much speaks for an answer; so it is silent, or shows less, more often than the others:
 """
@@ -248,6 +259,16 @@ SQuAD-it 1.8 and 32.0, 1.8 and 29.2 (1.2 and 31.0); PersianQA 4.8 and 53.6, 4.8 
 with that shipped has 33.7; .027 in place of .022 that may be silent of Russian and the like gives
 Russian 2.0 and 33.5. With a strictness of 0.6 unseen Russian has 2.4 and 30.2, German 1.8 and
 24.5.
+
+Tried last, with the articles of XQuAD left out by halves, in all languages at once (networks of
+three; another store, the mean at seven shares silent from .5 to 4 %; the five languages of the
+bars, and seven others): without reading 24.2 and 42.6, read with the cosine 26.1 and 41.3, with
+its square 25.6 and 40.2, which six networks leave as it is (25.9 and 39.6); the mean with what
+does not read 24.3 and 41.3, 24.1 and 40.6. So a mean costs nothing and is steadier; of what is
+shipped it has other stores of beam100k at 29.6, not 24.0, and Vietnamese at 54.0, not 46.8, and
+was not taken. What holds the units or what counts directly four or five times as strongly to where
+they begin has 26.4 and 39.7, a step that stays wide 27.8 and 39.7; fitted where it is close only,
+none is better.
 """
 LINES: list[str] = []
 

@@ -92,7 +92,7 @@ class Embedder(ABC):
 
     def use(self, kernels: Callable[[], Any]) -> None:  # noqa: B027 - most have no use for them
         """Take what gives, when texts are read, what reads them faster: a
-        `nimad.embed.vocabulary.TextSums`; no row changes."""
+        `nimad.embed.vocabulary.TextKernels`; no row changes."""
 
     def give_back(self) -> None:  # noqa: B027 - most embedders have nothing to give back
         """Give the pages of files back, between two parts of a long run: the next call of `embed`

@@ -16,27 +16,27 @@ most of its n-grams with its other forms and with its misspellings.
 from __future__ import annotations
 
 import math
-import unicodedata
 from array import array
 from collections.abc import Sequence
-from hashlib import blake2b
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.base import DIMS, Spelt
+from nimad.embed.hashes import PYTHON, WordHashes, hashed
 from nimad.embed.wordpiece import COMMONEST, RAREST, UNKNOWN, WordPiece
 from nimad.patterns import lazy_pattern
+from nimad.text import normalized
 
 PROBES = 4
 """Buckets of one feature, each with its own sign."""
 GRAMS = (4, 5)
-"""Lengths of the n-grams of a word, whose ends are marked."""
+"""Shortest and longest n-grams of a word, whose ends are marked."""
 SHORT_WORD = 3
 """Longest word without n-grams [characters]: so the commonest words weigh less."""
 DENSE_GRAMS = (1, 2)
-"""Lengths of n-grams in scripts that write words without spaces; their ends are not marked."""
+"""The same in scripts that write words without spaces; their ends are not marked."""
 LONGEST_WORD = 64
 """Longest word with n-grams [characters]; a longer one (a key, encoded data) is one feature."""
 
@@ -65,9 +65,8 @@ def words(text: str) -> list[str]:
     A character that this Python's Unicode does not know yet is a word by itself."""
     if text.isascii():
         return _PLAIN_WORDS.findall(text.lower())
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
-    text = unicodedata.normalize("NFC", bare)
-    return _WORDS.findall(text.casefold())
+    bare = _ACCENTS.sub("", normalized("NFKD", text))
+    return _WORDS.findall(normalized("NFC", bare).casefold())
 
 
 def is_dense(word: str) -> bool:
@@ -75,14 +74,14 @@ def is_dense(word: str) -> bool:
     return not word.isascii() and _IS_DENSE.match(word) is not None
 
 
-def features(word: str) -> list[int]:
+def features(word: str, by: WordHashes = PYTHON) -> list[int]:
     """The features of one of `words`: itself and its n-grams; linear in its length."""
     if is_dense(word):
-        return [_hashed(gram) for n in DENSE_GRAMS for gram in _grams(word, n)]
+        return by.grams(word, *DENSE_GRAMS)
     marked = f"<{word}>"
     if not SHORT_WORD < len(word) <= LONGEST_WORD:
-        return [_hashed(marked)]
-    return [_hashed(marked), *(_hashed(gram) for n in GRAMS for gram in _grams(marked, n))]
+        return [hashed(marked)]
+    return [hashed(marked), *by.grams(marked, *GRAMS)]
 
 
 def add_features(
@@ -96,15 +95,6 @@ def add_features(
         row += np.bincount(codes & (DIMS - 1), weights=signs, minlength=DIMS)
 
 
-def _grams(word: str, length: int) -> list[str]:
-    return [word[i : i + length] for i in range(len(word) - length + 1)]
-
-
-def _hashed(gram: str) -> int:
-    digest = blake2b(gram.encode("utf-8", "surrogatepass"), digest_size=5).digest()
-    return int.from_bytes(digest, "little")
-
-
 def spelt_as(ids: Sequence[int]) -> Spelt:
     """How a word is spelt that is read as these tokens; without any it is hashed."""
     rank = ids[0] - COMMONEST if len(ids) == 1 else RAREST
@@ -112,11 +102,16 @@ def spelt_as(ids: Sequence[int]) -> Spelt:
 
 
 class Spelling(dict[str, "array[int]"]):
-    """What the space-free pieces of texts met recently consist of, as int64; emptied when full."""
+    """What the space-free pieces of texts met recently consist of, as int64; emptied when full.
+
+    Attributes:
+        by: what hashes.
+    """
 
     def __init__(self, wordpiece: WordPiece) -> None:
         super().__init__()
         self._wordpiece = wordpiece
+        self.by = PYTHON
 
     def read(self, text: str) -> list[int]:
         """Token ids in order, and hashed features, each with `HASHED` added."""
@@ -147,7 +142,8 @@ class Spelling(dict[str, "array[int]"]):
             for word in words(piece):
                 if word not in read:
                     ids = self._wordpiece.pieces(word)
-                    found += ids if is_legible(word, ids) else [HASHED + n for n in features(word)]
+                    legible = is_legible(word, ids)
+                    found += ids if legible else [HASHED + n for n in features(word, self.by)]
         spelt = array("q", found)
         if len(piece) <= _LONGEST_KEPT:
             if len(self) >= _PIECES_KEPT:

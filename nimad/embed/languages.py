@@ -34,6 +34,7 @@ from nimad.embed.features import (
     is_legible,
     words,
 )
+from nimad.embed.hashes import PYTHON, Lengths, WordHashes
 from nimad.embed.lexicon import Lexicon
 from nimad.embed.wordpiece import UNKNOWN, WordPiece
 from nimad.patterns import lazy_pattern
@@ -43,11 +44,12 @@ ENTRY = 1 << 41
 """A word of the lexicon is numbered by this plus its slot: above all hashed features."""
 LEAST_PART = 4
 """Shortest part that a composed word of a spaced script is cut into [characters]."""
-LONGEST_PART = 16
-"""Longest one [characters]."""
-LONGEST_DENSE = 8
-"""Longest word that is looked for in a run of a script without spaces [characters]."""
-_PIECES_KEPT = 4096
+_COMPOSED = Lengths(LEAST_PART, LEAST_PART, 16)
+_DENSE, _HANGUL_RUN = Lengths(1, 1, 8), Lengths(1, 2, 8)
+"""Of words in a run of a script without spaces, and of Hangul."""
+_STEP = 4096
+"""Length of the parts of a longer run in which words are looked for [characters]."""
+_PIECES_KEPT, _KNOWN = 4096, 256
 _LONGEST_KEPT = 48
 _OTHER_LATIN = lazy_pattern("[\u00c0-\u024f\u1e00-\u1eff]")
 _HANGUL = lazy_pattern("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff]")
@@ -98,6 +100,11 @@ class Reader:
             plain = part.isascii() or not _OTHER_SCRIPT.search(part)
             yield (latin if plain else self._other)[part]
 
+    def use(self, hashes: WordHashes) -> None:
+        """Hash by this from now on; no number changes."""
+        for table in (self._english, self._even, self._other):
+            table.by = hashes
+
     def rest(self) -> None:
         """Forget the pieces of texts: they are read again as they are met."""
         for table in (self._english, self._even, self._other, self._pieces):
@@ -135,16 +142,29 @@ class _Words(dict[str, "array[int]"]):
         """`english`: how pieces are read in which no word needs the lexicon."""
         super().__init__()
         self._wordpiece, self._lexicon, self._english = wordpiece, lexicon, english
+        self.by = PYTHON
 
     def __missing__(self, piece: str) -> array[int]:
-        found = [number for word in words(common_form(piece)) for number in self._meant(word)]
+        found: list[int] = []
+        known: dict[str, list[int]] = {}
+        for word in words(common_form(piece)):
+            numbers = known.get(word)
+            if numbers is None:
+                numbers = self._meant(word)
+                if len(known) < _KNOWN:  # one sign again and again, say
+                    known[word] = numbers
+            found += numbers
         if self._english is not None and not any(number >= ENTRY for number in found):
             found = list(self._english[piece])
         return _kept(self, piece, array("q", found))
 
     def _meant(self, word: str) -> list[int]:
         if is_dense(word):
-            return self._stem(word) if _HANGUL.match(word) else self._parts(word, 1)
+            if not _HANGUL.match(word):
+                return self._parts(word, _DENSE)
+            # a single syllable after the first word is an ending, and left out
+            stems = [ENTRY + slot for *_, slot in self._entries(word, _HANGUL_RUN)]
+            return stems or self._hashed(word)
         ids = self._wordpiece.pieces(word)
         whole = list(ids) if len(ids) == 1 and ids != (UNKNOWN,) else []
         if whole and self._english is not None:
@@ -154,44 +174,32 @@ class _Words(dict[str, "array[int]"]):
         if slot is not None:
             return [ENTRY + slot]
         if whole or len(word) > LONGEST_WORD:  # a key, encoded data
-            return whole or _hashed(word)
-        return self._parts(word, LEAST_PART)
+            return whole or self._hashed(word)
+        return self._parts(word, _COMPOSED)
 
-    def _parts(self, word: str, least: int) -> list[int]:
+    def _parts(self, word: str, lengths: Lengths) -> list[int]:
         """The longest words of the lexicon, from the left; what is left over is hashed."""
         found: list[int] = []
-        start = rest = 0
-        while start < len(word):
-            end, slot = self._longest(word, start, least)
-            if slot is not None:
-                found += [*_hashed(word[rest:start]), ENTRY + slot]
-                rest = end
-            start = end
-        return found + _hashed(word[rest:])
+        rest = 0
+        for start, end, slot in self._entries(word, lengths):
+            found += [*self._hashed(word[rest:start]), ENTRY + slot]
+            rest = end
+        return found + self._hashed(word[rest:])
 
-    def _stem(self, word: str) -> list[int]:
-        """The same of Hangul; a single syllable after the first word is an ending, and left out."""
-        found: list[int] = []
+    def _entries(self, word: str, lengths: Lengths) -> Iterator[tuple[int, int, int]]:
+        """See `WordHashes.parts`; of a long run a part at a time."""
         start = 0
-        while start < len(word):
-            end, slot = self._longest(word, start, 2 if start else 1)
-            found += [] if slot is None else [ENTRY + slot]
-            start = end
-        return found or _hashed(word)
+        while start <= len(word) - lengths.first:
+            part, done = word[start : start + _STEP + lengths.longest], _STEP
+            for first, end, slot in self.by.parts(part, lengths, self._lexicon).tolist():
+                if first >= _STEP:  # what follows may be longer than can be seen here
+                    break
+                yield start + first, start + end, slot
+                done = max(done, end)
+            start, lengths = start + done, lengths._replace(first=lengths.least)
 
-    def _longest(self, word: str, start: int, least: int) -> tuple[int, int | None]:
-        """The end and the slot of the longest word of the lexicon that begins at `start`; the next
-        character and None when there is none."""
-        last = start + (LONGEST_PART if least == LEAST_PART else LONGEST_DENSE)
-        for end in range(min(len(word), last), start + least - 1, -1):
-            slot = self._lexicon.find(word[start:end])
-            if slot is not None:
-                return end, slot
-        return start + 1, None
-
-
-def _hashed(part: str) -> list[int]:
-    return [HASHED + number for number in features(part)] if part else []
+    def _hashed(self, part: str) -> list[int]:
+        return [HASHED + number for number in features(part, self.by)] if part else []
 
 
 def _kept(table: dict[str, _Value], piece: str, value: _Value) -> _Value:

@@ -30,7 +30,7 @@ from nimad.config import Config
 from nimad.embed.base import DIMS, CosineScale, Embedder, Spelt
 from nimad.embed.model import Model, read_model
 from nimad.embed.static import StaticEmbedder
-from nimad.embed.vocabulary import TextSums
+from nimad.embed.vocabulary import TextKernels
 from nimad.embed.wordpiece import WordPiece
 from nimad.errors import EmbedderMissing
 
@@ -73,7 +73,7 @@ class MiniLmEmbedder(Embedder):
         """See `nimad.embed.base.Embedder`."""
         self._static.check()
 
-    def use(self, kernels: Callable[[], TextSums]) -> None:
+    def use(self, kernels: Callable[[], TextKernels]) -> None:
         """See `nimad.embed.base.Embedder`."""
         self._static.use(kernels)
 

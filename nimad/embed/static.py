@@ -22,7 +22,7 @@ from nimad.embed.features import HASHED, add_features, spelt_as
 from nimad.embed.languages import ENTRY, Reader
 from nimad.embed.lexicon import SHARES, WHOLE, read_lexicon
 from nimad.embed.table import read_table
-from nimad.embed.vocabulary import TextSums, Vocabulary
+from nimad.embed.vocabulary import TextKernels, Vocabulary
 from nimad.embed.wordpiece import TokenLines, WordPiece
 from nimad.errors import Degraded, TableDamaged
 from nimad.text import composed
@@ -62,7 +62,7 @@ class StaticEmbedder(Embedder):
         self._entries = lexicon.entries
         self._spell = lru_cache(maxsize=_SPELT_KEPT)(self._read_word)
         self._unmap = (table.unmap, lexicon.unmap)
-        self._kernels: Callable[[], TextSums] | None = None
+        self._kernels: Callable[[], TextKernels] | None = None
 
     @cached_property
     def wordpiece(self) -> WordPiece:  # type: ignore[override]
@@ -71,7 +71,10 @@ class StaticEmbedder(Embedder):
 
     @cached_property
     def _reader(self) -> Reader:
-        return Reader(self.wordpiece, self._first, self._lexicon)
+        reader = Reader(self.wordpiece, self._first, self._lexicon)
+        if self._kernels is not None:
+            reader.use(self._kernels())
+        return reader
 
     @cached_property
     def _vocabulary(self) -> Vocabulary | None:
@@ -95,9 +98,10 @@ class StaticEmbedder(Embedder):
         if (damage := self._damage) is not None:
             raise damage
 
-    def use(self, kernels: Callable[[], TextSums]) -> None:
+    def use(self, kernels: Callable[[], TextKernels]) -> None:
         """See `nimad.embed.base.Embedder`."""
         self._kernels = kernels
+        self.__dict__.pop("_reader", None)
 
     def spell(self, word: str) -> Spelt:
         """See `nimad.embed.base.Embedder`; a word of the lexicon is as rare as the English one."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nimad.dataclass import dataclass
 from nimad.embed.base import DIMS
+from nimad.embed.hashes import WordHashes
 from nimad.embed.wordpiece import Characters, TokenLines, WordPiece
 
 ALONE = 128
@@ -86,7 +87,7 @@ def plain_letters(characters: Characters) -> NDArray[np.uint8] | None:
 
 
 class TextSums(Protocol):
-    """The kernel that an embedder is handed."""
+    """The kernel of English texts."""
 
     def text_sums(
         self, texts: Sequence[bytes], vocabulary: Vocabulary, sums: NDArray[np.float64]
@@ -100,6 +101,10 @@ class TextSums(Protocol):
             texts: of ASCII.
             sums: float64[n, 256], contiguous, zeros.
         """
+
+
+class TextKernels(TextSums, WordHashes, Protocol):
+    """What an embedder is handed."""
 
 
 def are_sums(texts: Sequence[bytes], sums: NDArray[np.float64]) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -33,6 +34,9 @@ from there on."""
 LONGEST_WORD = 100
 """Longest word that is cut into pieces, as in the reference [characters]."""
 _KEPT = 4096
+_WORDS_KEPT = 256
+"""Words whose pieces are remembered: each is asked for up to four times, by who reads a text."""
+_REACHES = 1 << 15
 _LINE = 10
 _TAIL = b"##"
 
@@ -80,6 +84,7 @@ class WordPiece:
             _Pieces(lines, np.flatnonzero(tails), 2),
         )
         self.longest = max(self._heads.longest, self._tails.longest)
+        self._cut_short = lru_cache(maxsize=_WORDS_KEPT)(self._cut)
 
     @property
     def heads(self) -> NDArray[np.int32]:
@@ -97,17 +102,25 @@ class WordPiece:
 
     def pieces(self, word: str) -> tuple[int, ...]:
         """The ids of one of `words`; (UNKNOWN,) when it cannot be spelt."""
-        whole = self._heads.get(word)
+        if len(word) > LONGEST_WORD:
+            raw = word.encode("utf-8", "surrogatepass") if len(word) <= self.longest else b""
+            whole = self._heads.get(raw)
+            return (UNKNOWN if whole is None else whole + self._first,)
+        return self._cut_short(word)
+
+    def _cut(self, word: str) -> tuple[int, ...]:
+        raw, ascii_only = word.encode("utf-8", "surrogatepass"), word.isascii()
+        whole = self._heads.get(raw)
         if whole is not None:
             return (whole + self._first,)
-        if len(word) > LONGEST_WORD:
-            return (UNKNOWN,)
-        start, found, table = 0, [], self._heads
-        while start < len(word):
-            for end in range(min(len(word), start + self.longest), start, -1):
-                piece = table.get(word[start:end])
-                if piece is not None:
-                    break
+        start, found, table = 0, list[int](), self._heads
+        while start < len(raw):
+            for end in range(min(len(raw), start + table.reach(raw[start : start + 3])), start, -1):
+                # a piece ends where a character does
+                if ascii_only or end == len(raw) or raw[end] & 0xC0 != 0x80:
+                    piece = table.get(raw[start:end])
+                    if piece is not None:
+                        break
             else:
                 return (UNKNOWN,)
             found.append(piece + self._first)
@@ -164,13 +177,30 @@ class _Pieces:
         hashes = _crc32_of_each(lines.data, lines.starts[picked] + skip, lines.ends[picked])
         places = np.append(picked, -1).astype(np.int32)  # the last one for free slots
         self.slots = places[_probed(hashes, self._mask)]
-        self._slots, self._data = self.slots.data, lines.data.data
+        self._lines, self._slots, self._data = lines, self.slots.data, lines.data.data
         self._starts, self._ends = lines.starts.data, lines.ends.data
         self.longest = int((lines.ends - lines.starts)[picked].max(initial=skip + 1)) - skip
 
-    def get(self, piece: str) -> int | None:
+    @cached_property
+    def _reaches(self) -> memoryview:
+        """The length of the longest token that has these three bytes first, by their CRC-32."""
+        places, lines = self.slots[self.slots >= 0], self._lines
+        starts = lines.starts[places] + self._skip
+        lengths = lines.ends[places] - starts
+        order = np.argsort(lengths, kind="stable")
+        order = order[lengths[order] >= 3]
+        codes = _crc32_of_each(lines.data, starts[order], starts[order] + 3)
+        found = np.full(_REACHES, 2, np.uint16)
+        found[codes & np.uint32(_REACHES - 1)] = lengths[order]  # the last one has it
+        return found.data
+
+    def reach(self, three: bytes) -> int:
+        """No token is longer that has these bytes first [bytes]."""
+        found: int = self._reaches[crc32(three) & (_REACHES - 1)]
+        return found
+
+    def get(self, key: bytes) -> int | None:
         """The place of a token in the lines, or None."""
-        key = piece.encode("utf-8", "surrogatepass")
         slot = crc32(key) & self._mask
         while (number := self._slots[slot]) >= 0:
             if self._data[self._starts[number] + self._skip : self._ends[number]] == key:

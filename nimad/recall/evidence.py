@@ -6,12 +6,13 @@ memory knows, and how rare those are in the language.  Each of these is a signal
 small network (`Model`) makes of them the evidence, in natural logarithms of odds, and from 0 on an
 answer is shown.  Where that is close, the best memory is read: for a word that it does not hold it
 may have another that means about the same.  No signal asks which data or which language this is;
-what stands for a language is how much of the question the vocabulary of the embedder spells.
+what stands for a language is how much of the question the vocabulary of the embedder spells, and
+how many of its words are looked for by their beginning: for each of those more evidence is needed.
 
 The weights (`evidence_weights`, `closer_weights`) are fitted on labelled sets of many kinds by
 `packaging/fit_evidence.py`, so that of each kind about one answerable question in a hundred stays
-without an answer (two of commands and in Russian and the like, eight where notes are asked in
-another language or by keywords), and as few others as then possible get one.
+without an answer (two of commands and in Russian, up to four in the like, eight where notes are
+asked in another language or by keywords), and as few others as then possible get one.
 docs/recall.md has the curves.  `strictness` moves the threshold along them.
 
 The modes words and meaning rank by one side alone, but look at the other unless the first leaves no
@@ -38,7 +39,7 @@ from nimad.recall.lexical import LexicalScores
 from nimad.recall.parsed_query import LONG, ParsedQuery
 from nimad.recall.scopes import Scope
 from nimad.recall.semantic import SemanticScores
-from nimad.text import is_paired, words_of
+from nimad.text import ANY_ENDING, is_paired, words_of
 
 SIGNALS = {
     "together": "the most coverage and nearness in one memory",
@@ -62,13 +63,14 @@ SIGNALS = {
     "paired": "the share of the words that are pairs of a script without spaces",
     "cut": "pieces of the vocabulary per word that it spells, above those of English",
     "length": "the logarithm of the number of words",
+    "begun": "the number of words that are looked for by their beginning, where memories hold any",
     "texts": "the logarithm of the mean length of the memories [words]",
     "size": "the logarithm of the number of memories",
 }
 """The signals, and what each of them measures."""
 PARTS = {
     "store": ("texts", "size"),
-    "question": ("hashed", "paired", "cut", "length"),
+    "question": ("hashed", "paired", "cut", "length", "begun"),
     "known": ("common", "unknown", "strangest", "strangers", "named"),
     "words": ("coverage", "weight", "surprise", "held"),
     "meaning": ("nearest", "gap", "peak", "usual"),
@@ -95,6 +97,9 @@ READ, MOST_READ = 6000, 400
 """What is read of it [characters, different words]."""
 PAIRS = 0.5
 """Share of pairs of characters among the words from on which none is read: they are no words."""
+BEGUN, MOST_BEGUN = 0.25, 8
+"""What each word that is looked for by its beginning raises the threshold by [nats], as such a word
+may be held by memories that say another one; and the most of them that do [words]."""
 UNREACHED = 1000.0
 """Evidence that no question has [nats]."""
 _STEEPNESS = 2.0
@@ -107,7 +112,7 @@ class Evidence:
 
     Attributes:
         met: the evidence [nats].
-        least: the threshold that it is held against.
+        least: the threshold that it is held against, see `threshold` and BEGUN.
         unknown_name: whether the question names things, and no memory mentions any of them.
         sure: whether the other side, where it was not looked at, would change nothing.
         signals: see SIGNALS; those of what was not looked at are missing.
@@ -202,10 +207,12 @@ MEANING = Model(evidence_weights.MEANING, evidence_weights.SURE_MEANING)
 
 
 def weigh(signals: Mapping[str, float], least: float) -> Evidence:
-    """The evidence of some signals: of both sides, or of one where the other was not looked at."""
+    """The evidence of some signals: of both sides, or of one where the other was not looked at;
+    `least` is what it must be of a question of whole words."""
     model = BOTH if "together" in signals else WORDS if "coverage" in signals else MEANING
     met, strange = model.evidence(signals), signals.get("strangers", 0) > 0
-    found = Evidence(met, least, strange, met >= least + model.sure, signals, model)
+    raised = least + BEGUN * min(signals.get("begun", 0.0), MOST_BEGUN)
+    found = Evidence(met, raised, strange, met >= least + model.sure, signals, model)
     if found.close and "astray" in signals:
         return replace(found, met=CLOSER.evidence(signals), model=CLOSER)
     return found
@@ -451,7 +458,10 @@ def _of_known(asked: ParsedQuery, found: Sequence[_Word], words: LexicalScores) 
                 strangest = max(strangest, rarity)
     names -= asked.met
     strangers = bool(names) and names <= words.unknown and not asked.german
+    held = not asked.around and any(len(rows) for rows in words.holders.values())
+    begun = [term for term in asked.terms if held and term.endswith(ANY_ENDING)]
     return {
+        "begun": float(len(begun)),
         "common": known / total if total else 0.0,
         "unknown": strange / max(count, 1),
         "strangest": strangest,

@@ -38,14 +38,16 @@ log = logging.getLogger(__name__)
 WRITERS = 8
 """Number of threads for writing verbs, which commit together what they have ready [threads]."""
 BULK = 2
-"""Number of threads for writing verbs whose frames are LARGE: eight would leave a question of
-somebody else's a ninth of the processor [threads]."""
+"""Number of threads for writing verbs whose frames are LARGE, or name MANY: eight would leave a
+question of somebody else's a ninth of the processor [threads]."""
 LENGTHY = 2
 """Number of threads for lengthy verbs that read, and for those that write [threads]."""
 SMALL = 2048
 """Size of a frame up to which it is parsed on the event loop: that takes 0.2 ms at most [bytes]."""
 LARGE = 1 << 16
 """Size from which on a frame is parsed when no query is under way: from 0.6 ms on [bytes]."""
+MANY = 64
+"""Memories, say, that a writing verb names: each takes some us of Python [items]."""
 HUNG_SECONDS = 120.0
 """Time after which a reading verb, which has a deadline, is stuck and not busy [seconds]."""
 MYSELF = Peer(os.getpid(), os.geteuid(), os.getegid())
@@ -56,7 +58,10 @@ def lane_of(verb: Verb, params: dict[str, Any], size: int) -> str:
     kind = "read" if verb.access == "read" else "write"
     if is_lengthy(verb.name, params):
         return "purge" if verb.name == "forget" else f"lengthy {kind}"
-    return "bulk" if kind == "write" and size > LARGE else kind
+    if kind == "read":
+        return kind
+    named = max((len(value) for value in params.values() if isinstance(value, list)), default=0)
+    return "bulk" if size > LARGE or named > MANY else kind
 
 
 @dataclass(eq=False)

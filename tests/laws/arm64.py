@@ -184,6 +184,10 @@ def _cut_sizes(a: tuple[int, ...]) -> list[int]:
     return [size, count * 8, 0, 256, *table, ((size + count) // 2 + 1) * 4, count * 8]
 
 
+def _characters(address: int, size: int) -> int:
+    return len(ctypes.string_at(address, size).decode("utf-8", "surrogatepass"))
+
+
 # How many bytes each pointer argument points to; 0 for a number.
 SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "encode": lambda a: [
@@ -206,6 +210,12 @@ SIZES: dict[str, Callable[[tuple[int, ...]], list[int]]] = {
     "dots": _dots_sizes,
     "text_sums": _text_sums_sizes,
     "cut": _cut_sizes,
+    "grams": lambda a: [
+        *(a[1], 0, 0, 0, 160, 128, (a[3] - a[2] + 1) * _characters(a[0], a[1]) * 8)
+    ],
+    "parts": lambda a: [
+        *(a[1], 0, 0, 0, 0, a[6] * 4, 0, 160, (16 + a[4]) * 8, 24 * _characters(a[0], a[1]))
+    ],
 }
 POINTERS = {
     "encode": (0, 3, 4, 5, 6),
@@ -224,6 +234,8 @@ POINTERS = {
     "seek": (0, 2, 4, 7),
     "text_sums": (0, 1, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21),
     "cut": (0, 1, 3, 4, 6, 7, 9, 11, 12, 13, 14),
+    "grams": (0, 4, 5, 6),
+    "parts": (0, 5, 7, 8, 9),
 }
 # Where a table of addresses is, how many rows it has, how wide the values are that they lead to.
 TABLES = {"weigh": (1, 2, (4, 2)), "cover": (0, 1, (4,))}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nimad.embed.hashes import PYTHON, Lengths
 from nimad.embed.vocabulary import Vocabulary
 from nimad.embed.wordpiece import Span, TokenLines, WordPiece
 from nimad.index.kernels.compiled import Compiled
@@ -17,6 +18,7 @@ from nimad.index.kernels.tokens import TokenTable
 from nimad.index.rowsets import Ranks
 from nimad.index.varints import pack
 from tests.laws import arm64
+from tests.laws.test_spelling_laws import small_lexicon
 from tests.system.tools import need
 
 REFERENCE = Reference()
@@ -138,3 +140,11 @@ def test_texts_are_cut_on_arm64_as_here(
         numbers, held = form.cut(texts, np.array([9, 9, len(texts)]), table)
         assert numbers.tolist() == [0, 1, 0, 2, 1, 3, 4, 5, 6, 7, 8] and held.tolist() == [2, 0, 9]
     assert tables[0].since(0) == tables[1].since(0)
+
+
+def test_words_are_hashed_on_arm64_as_here(emulated: Compiled) -> None:
+    lexicon, word = small_lexicon(), "xhausbootab漢字字가나𝄞\ud800haus"
+    assert emulated.grams(word, 1, 32) == PYTHON.grams(word, 1, 32)
+    lengths = Lengths(1, 2, 8)
+    found = emulated.parts(word, lengths, lexicon).tolist()
+    assert found == PYTHON.parts(word, lengths, lexicon).tolist() and len(found) > 3

@@ -423,6 +423,11 @@ def test_what_comes_in_bulk_takes_few_threads_and_none_of_those_for_small_writes
     with server.client() as client:
         names = [client.call("write", {"value": "x" * size}) for size in (1, dispatch.LARGE)]
     assert [name.partition("_")[0] for name in names] == ["write", "bulk"]
+    verb, ids = server.server.dispatcher._verbs["write"], [*range(dispatch.MANY + 1)]
+    lanes = [
+        dispatch.lane_of(verb, {"ids": some, "when": "x" * 99}, 999) for some in (ids[1:], ids)
+    ]
+    assert lanes == ["write", "bulk"]
     assert server.server.dispatcher._lanes["bulk"]._most < dispatch.WRITERS
 
 

@@ -260,6 +260,17 @@ def test_a_memory_gets_a_date(store: MemoryStore) -> None:
     assert store.get(number).timestamp == 1_600_000_000_000
 
 
+def test_many_dates_wait_for_questions_before_each_part(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, waits = store.remember_many([Memory(f"kettle {n}") for n in range(64)]), list[int]()
+    monkeypatch.setattr(store, "give_way", lambda: waits.append(1))
+    call(store, "redate", ids=ids[1:], when=1_600_000_000_000)
+    assert not waits
+    call(store, "redate", ids=ids, when=1_600_000_000_000)
+    assert len(waits) == 2
+
+
 def test_a_reply_fits_in_a_frame_and_has_some_of_each_kind() -> None:
     ids = list(range(10**9, 10**9 + 100))
     command = f"nimactl forget {' '.join(map(str, ids))}"

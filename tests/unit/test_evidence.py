@@ -116,6 +116,23 @@ def test_a_word_of_about_the_same_meaning_is_half_a_word(tmp_path: Path) -> None
     assert exact["missed"] > 0 and "astray" not in exact, "what is held to the letter has no like"
 
 
+def test_words_that_are_looked_for_by_their_beginning_need_more_evidence(tmp_path: Path) -> None:
+    """What holds such a beginning may say another word; what is held by nothing does not."""
+    with closing(MemoryStore.open(tmp_path / "state", CONFIG)) as opened:
+        opened.remember_many([Memory(text, timestamp=1) for text in NOTES])
+        opened.remember(Memory("Врач в порту принимает по средам.", timestamp=1))
+        plain = weigh(opened, "Which doctor is there at the harbour?")
+        short = weigh(opened, "Принимает врач в порту?")
+        longer = weigh(opened, "Принимает хороший портовый доктор больных моряков в порту?")
+        unheld = weigh(opened, "Сколько килограммов весит жираф?")
+    for one in (plain, unheld):
+        assert one.signals["begun"] == one.least == 0
+    assert 2 <= short.signals["begun"] < longer.signals["begun"] <= evidence.MOST_BEGUN
+    for one in (short, longer):
+        assert one.least == pytest.approx(evidence.BEGUN * one.signals["begun"])
+    assert short.enough and not unheld.enough
+
+
 def test_the_best_memory_is_read_only_where_it_is_close(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

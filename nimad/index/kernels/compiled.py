@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nimad.embed.vocabulary import CRCS, Vocabulary, are_sums
+from nimad.index.kernels.addresses import address as _at
+from nimad.index.kernels.compiled_words import CompiledWords
 from nimad.index.kernels.contract import (
     BINS,
     BITS,
@@ -66,6 +68,8 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ("seek", "", "ANANANNA"),
         ("text_sums", "", "AANAAAAANANNAAANAAAAAA"),
         ("cut", "", "AANAANAANANAAAA"),
+        ("grams", "N", "ANNNAAA"),
+        ("parts", "N", "ANNNNANAAA"),
     )
 }
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
@@ -77,15 +81,6 @@ _NO_MARKS = np.zeros(0, np.uint8)
 MARKED_ROWS = 256
 """Rows of a store for each one that is looked for, up to which `cover` marks them: with 100,000 and
 600 that takes less than half of the time that a search for each takes [rows]."""
-
-
-def _at(array: NDArray[Any]) -> int:
-    """The address of an array's first element; a query asks some fifty times."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
-    except (TypeError, ValueError):  # read-only, or empty: the slower way, 4 times
-        address: int = array.__array_interface__["data"][0]
-        return address
 
 
 class _Room:
@@ -141,7 +136,7 @@ _ROOMS: list[_Room] = []
 _ROOMS_KEPT = 4
 
 
-class Compiled:
+class Compiled(CompiledWords):
     """Kernels over C functions; see `nimad.index.kernels.contract.Kernels` for their meaning."""
 
     def __init__(self, name: str, functions: Mapping[str, Callable[..., Any]]) -> None:
@@ -160,6 +155,7 @@ class Compiled:
         self._ranked, self._cosines = functions["ranked"], functions["cosines"]
         self._cover, self._seek = functions["cover"], functions["seek"]
         self._text_sums, self._cut = functions["text_sums"], functions["cut"]
+        self._grams, self._parts = functions["grams"], functions["parts"]
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.embed.vocabulary import TextSums
+from nimad.embed.vocabulary import TextKernels
 from nimad.index.kernels.tokens import TokenTable
 
 BITS = 512  # length of a sign code
@@ -217,7 +217,7 @@ class Postings(tuple[Numbers, Counts]):
     places: Any
 
 
-class Kernels(TextSums, Protocol):
+class Kernels(TextKernels, Protocol):
     """The inner loops.  All results are exact: the same bits on every machine and in every form.
 
     Every method may be called from several threads at once.

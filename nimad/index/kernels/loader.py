@@ -31,7 +31,7 @@ from nimad.index.kernels.reference import Reference
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 CPUINFO = Path("/proc/cpuinfo")
-ABI = 11
+ABI = 12
 
 _SOURCES = (
     "contract.py",
@@ -41,6 +41,7 @@ _SOURCES = (
     "scanning.py",
     "sign_codes.py",
     "source.py",
+    "spelling.py",
     "texts.py",
     "tokens.py",
 )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nimad.embed.hashes import PythonHashes
 from nimad.embed.vocabulary import Vocabulary
 from nimad.index.kernels.contract import (
     BITS,
@@ -83,7 +84,7 @@ def centred(values: NDArray[np.integer], mean: NDArray[np.float32]) -> NDArray[n
     return out
 
 
-class Reference:
+class Reference(PythonHashes):
     """See `nimad.index.kernels.contract.Kernels` for what each method means."""
 
     name = "numpy"

@@ -55,9 +55,10 @@ from nimad.index.kernels.intrinsics import (
 from nimad.index.kernels.postings import cover, leaders, postings, seek, shares, weigh
 from nimad.index.kernels.scanning import GROUP, LINE, distances, distances32, scan, scan_near
 from nimad.index.kernels.sign_codes import encode, planes
+from nimad.index.kernels.spelling import grams, parts
 from nimad.index.kernels.texts import text_sums
 
-ABI = 11
+ABI = 12
 
 _ROWS_AHEAD = 8
 """Distance at which rows are: 2,000 of 100,000 that no cache has take .07 ms in place of .10 with 3
@@ -371,7 +372,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: kernel
     for kernel in (
         *(encode, planes, distances, scan, find, dots, ranked, cosines),
-        *(postings, weigh, shares, leaders, cover, seek, text_sums, cut),
+        *(postings, weigh, shares, leaders, cover, seek, text_sums, cut, grams, parts),
     )
 }
 
