@@ -146,7 +146,7 @@ _OTHER_BLANKS = bytes(code for code in range(128) if chr(code).isspace() and chr
 
 
 def normalized(form: Form, text: str) -> str:
-    """`unicodedata.normalize` in time that is linear: for 200,000 marks that takes 35 s and holds
+    """`unicodedata.normalize` in time that is linear: of 40,000 marks that takes 1.4 s and holds
     the interpreter."""
     return unicodedata.normalize(form, _RUN_OF_MARKS.sub(lambda run: _sorted(form, run[0]), text))
 
