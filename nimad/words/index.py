@@ -374,16 +374,17 @@ class TermIndex:
         Raises WordsDamaged, also while the index is incomplete.
         """
         state = self._changes, layout, len(ids)  # before anything is looked at
-        if (whole := self._kept.whole(term, state)) is not None:
-            return whole
+        if (known := self._kept.whole(term, state)) is not None:
+            return known
         if layout != self._layout:
             with self._lock:
                 self._layout = layout
                 self._rows_of.clear()
                 self._kept.forget()
+        forgotten = self._kept.forgotten
         found, late, segments = self._find(term)
         several = beginning(term) is not None
-        kept, upto, _ = self._kept.of(term)
+        kept, upto, _ = self._kept.of(term, forgotten)
         if any(segment.first <= upto < segment.last for segment, _ in found):
             kept, upto, _ = NOTHING  # one was made of some that were read and some that were not
         # of the last ones the caller may not have all rows yet
@@ -394,7 +395,8 @@ class TermIndex:
                 kept = Postings(_joined(kept, self._read_rows(due, ids, several=several)))
             upto = last
         newer = [each for each in found if each[0].last > upto]
-        self._kept.keep(term, Kept(kept, upto, None if late or newer else state), len(ids))
+        whole = None if late or newer else state
+        self._kept.keep(term, Kept(kept, upto, whole), len(ids), forgotten)
         if newer:
             kept = _joined(kept, self._read_rows(newer, ids, several=several))
         if not late:
@@ -402,8 +404,8 @@ class TermIndex:
         often = Counter(sorted(late))
         more, counts = np.array([*often], np.int64), np.array([*often.values()])
         rows = ids.searchsorted(more)
-        known = ids.take(rows, mode="clip") == more
-        rows, counts = rows[known], np.minimum(counts[known], MOST_COUNTED)
+        there = ids.take(rows, mode="clip") == more
+        rows, counts = rows[there], np.minimum(counts[there], MOST_COUNTED)
         return _joined(kept, (rows.astype(np.uint32), counts.astype(np.uint16)))
 
     def _read_rows(

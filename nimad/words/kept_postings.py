@@ -45,10 +45,13 @@ class KeptPostings:
         self._terms = OrderedDict[str, Kept]()
         """Those that were asked last behind the others."""
         self._size = 0
+        self.forgotten = 0
+        """How often all of it was forgotten."""
 
-    def of(self, term: str) -> Kept:
-        """What is kept of a term."""
-        return self._terms.get(term, NOTHING)
+    def of(self, term: str, forgotten: int) -> Kept:
+        """What is kept of a term, unless all was forgotten once more."""
+        kept = self._terms.get(term, NOTHING)
+        return kept if forgotten == self.forgotten else NOTHING
 
     def whole(self, term: str, state: State) -> Rows | None:
         """All rows of a term, where they are known and nothing came since."""
@@ -60,10 +63,13 @@ class KeptPostings:
                 self._terms.move_to_end(term)
         return kept.rows
 
-    def keep(self, term: str, kept: Kept, memories: int) -> None:
-        """Keep it, in a store of so many, unless it is too long; what was asked long ago goes."""
+    def keep(self, term: str, kept: Kept, memories: int, forgotten: int) -> None:
+        """Keep it, in a store of so many, unless it is too long or was read before all was
+        forgotten once more; what was asked long ago goes."""
         size, most = len(kept.rows[0]) + _ENTRY, max(POSTINGS_KEPT, KEPT_SHARE * memories)
         with self._lock:
+            if forgotten != self.forgotten:
+                return
             if (old := self._terms.pop(term, None)) is not None:
                 self._size -= len(old.rows[0]) + _ENTRY
             if size - _ENTRY <= most // 4:
@@ -77,3 +83,4 @@ class KeptPostings:
         """The postings that are kept are old, or too many."""
         with self._lock:
             self._terms, self._size = OrderedDict(), 0
+            self.forgotten += 1

@@ -27,6 +27,7 @@ from nimad.store.analysis import Analysis
 from nimad.text import _tokens, tokens
 from nimad.words import index, writer
 from nimad.words.bulk import CutTexts, Lexicon
+from nimad.words.kept_postings import NOTHING, Kept, KeptPostings
 from nimad.words.segment import Segment
 from tests.benchmarks.talk import make_talk
 from tests.plain import full_text, holders
@@ -520,3 +521,18 @@ def test_access_counts_survive_a_write_that_fails(
     assert store.records.value("SELECT sum(access_count) FROM memories") == 1
     store.remember(Memory("an otter"))
     assert store.records.value("SELECT sum(access_count) FROM memories") == 1
+
+
+def test_what_was_read_before_all_was_forgotten_is_not_kept() -> None:
+    kept = KeptPostings()
+    rows = np.arange(3, dtype=np.uint32), np.ones(3, np.uint16)
+    known, state = Kept(rows, 3, (1, 1, 3)), (1, 1, 3)
+    before = kept.forgotten
+    kept.keep("kettle", known, 3, before)
+    assert kept.of("kettle", before) is known and kept.whole("kettle", state) is rows
+    kept.forget()
+    kept.keep("kettle", known, 3, before)
+    assert kept.whole("kettle", state) is None
+    kept.keep("kettle", known, 3, kept.forgotten)
+    assert kept.of("kettle", kept.forgotten) is known
+    assert kept.of("kettle", before) is NOTHING, "its rows may be those of another layout"
