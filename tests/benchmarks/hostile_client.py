@@ -1,10 +1,11 @@
 """One hostile member of the group against one honest client, attack by attack.
 
-    python -m tests.benchmarks.hostile_client [--seconds 60] [NAME ...]
+    python -m tests.benchmarks.hostile_client [--seconds 60] [--outsider] [NAME ...]
 
-Both are users of their own (root starts them), so this needs root.  For each attack it prints what
-the honest client waits, with the attack and without, and what the daemon holds: before, at most,
-and some seconds afterwards.  The watchdog is played by a socket of ours.
+Both are users of their own (root starts them), so this needs root.  An outsider is no member, where
+everyone may read (`read_group: ""`).  For each attack it prints what the honest client waits, with
+the attack and without, and what the daemon holds: before, at most, and some seconds afterwards.
+The watchdog is played by a socket of ours.
 
 An attack is a function of `Hostile` in ATTACKS; a new one is one more.
 """
@@ -540,13 +541,15 @@ def _p95(waits: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each attack")
+    parser.add_argument("--outsider", action="store_true", help="the hostile one is no member")
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(ATTACKS))
     options = parser.parse_args()
-    arena = Arena()
+    arena = Arena("" if options.outsider else GROUP)
+    uid = OUTSIDER if options.outsider else HOSTILE
     try:
         print(HEADER)
         for name in options.names:
-            print(arena.run(name, options.seconds), flush=True)
+            print(arena.run(name, options.seconds, uid), flush=True)
     finally:
         arena.close()
 
