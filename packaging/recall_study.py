@@ -95,7 +95,8 @@ WAYS = """
 The usual ways as anybody would build them (`packaging/baselines.py`), and nimad through its socket,
 silence included. Intervals are of 1,000 samples drawn with replacement. Times are of two processors
 under a load of 4 to 7, after all else that ran: they tell of no board (docs/board.md does), and not
-of each other. The ways with MiniLM are those of the run before.
+of each other. The vectors of MiniLM are those of the embedder `minilm`, which has those of `static`
+beside them (docs/embedders.md, with what nimad itself reaches with them).
 
 ![nDCG@10 of each way on each set](recall.svg)
 

@@ -36,6 +36,10 @@ class CosineScale:
     right: float
     usual: float | None = None
 
+    def in_store(self, usual: float) -> tuple[float, float]:
+        """What is usual in a store, where it has this much, and how far a right answer is above."""
+        return (usual, self.right) if self.usual is None else (self.usual, self.right - self.usual)
+
 
 class Spelt(NamedTuple):
     """How an embedder's vocabulary spells one word.
@@ -105,6 +109,10 @@ class Embedder(ABC):
     def spell(self, word: str) -> Spelt:
         """How a word, as it is written, is spelt; one of an unknown vocabulary is a rare piece."""
         return Spelt(1, self.by_spelling, 1.0)
+
+    def scale_of(self, text: str) -> CosineScale:
+        """What the cosines of a question with memories mean."""
+        return self.scale
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

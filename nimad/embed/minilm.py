@@ -65,6 +65,11 @@ class MiniLmEmbedder(Embedder):
         return cls(find_model(), config["minilm.threads"])
 
     @property
+    def trouble(self) -> str | None:  # type: ignore[override]
+        """See `nimad.embed.base.Embedder`."""
+        return self._static.trouble
+
+    @property
     def wordpiece(self) -> WordPiece:  # type: ignore[override]
         """That of the static embedder, whose tokens are the same."""
         return self._static.wordpiece
@@ -89,6 +94,11 @@ class MiniLmEmbedder(Embedder):
         """See `nimad.embed.base.Embedder`."""
         return self._static.spell(word)
 
+    def scale_of(self, text: str) -> CosineScale:
+        """See `nimad.embed.base.Embedder`; that of the static vectors for what they alone read."""
+        _, english = self._static.read_english(text)
+        return self.scale if _share(english) else self._static.scale
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dims]: see `nimad.embed.base.Embedder`."""
         whole = self.dims - DIMS
@@ -96,8 +106,7 @@ class MiniLmEmbedder(Embedder):
         rows[:, whole:] = self._static.embed(texts)
         for place in sorted(range(len(texts)), key=lambda n: len(texts[n])):
             tokens, english = self._static.read_english(texts[place])
-            share = SHARE * max(2 * english - 1, 0.0)
-            if share:
+            if share := _share(english):
                 rows[place, :whole] = self._meant(tokens) * np.float32(math.sqrt(share))
                 rows[place, whole:] *= np.float32(math.sqrt(1 - share))
         return rows
@@ -113,6 +122,11 @@ class MiniLmEmbedder(Embedder):
         inputs = self._words[ids] * self._scales[ids, None] + self._places[: len(ids)]
         mean = self._run(None, {"inputs": inputs[None]})[0][0].astype(np.float64)
         return np.asarray(mean / np.sqrt(np.square(mean).sum()), np.float32)
+
+
+def _share(english: float) -> float:
+    """What the transformer counts in a text of which so much is English."""
+    return SHARE * max(2 * english - 1, 0.0)
 
 
 def model_places() -> list[Path]:

@@ -257,8 +257,7 @@ def measure(
     words, near, found_best = sides.words, sides.near, None
     usual = 0.0
     if near is not None:
-        usual = near.usual if embedder.scale.usual is None else embedder.scale.usual
-        span = embedder.scale.right - (0.0 if embedder.scale.usual is None else usual)
+        usual, span = embedder.scale_of(text).in_store(near.usual)
         signals |= _of_meaning(near, scope.count, usual, span)
     if words is not None:
         found = [

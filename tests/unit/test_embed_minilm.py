@@ -75,6 +75,7 @@ def test_what_is_not_english_has_its_static_vector(minilm: MiniLmEmbedder, text:
     row = minilm.embed([text])[0]
     assert np.array_equal(row[-DIMS:], get_embedder("static").embed([text])[0])
     assert not row[:-DIMS].any()
+    assert minilm.scale_of(text) == StaticEmbedder.scale != minilm.scale_of("Which pet is it?")
 
 
 def test_a_row_is_a_unit_row(minilm: MiniLmEmbedder) -> None:
