@@ -154,8 +154,11 @@ def normalized(form: Form, text: str) -> str:
 def _sorted(form: Form, run: str) -> str:
     """A run of marks decomposed and in order: what means the same to a normalization."""
     each: Form = "NFKD" if "K" in form else "NFD"
-    apart = run.translate({ord(sign): unicodedata.normalize(each, sign) for sign in {*run}})
-    place = {sign: unicodedata.combining(sign) for sign in {*apart}}.__getitem__
+    signs = {ord(sign): unicodedata.normalize(each, sign) for sign in {*run}}
+    places = {sign: unicodedata.combining(sign) for sign in {*"".join(signs.values())}}
+    if not any(places.values()):  # emoji, say
+        return run
+    apart, place = run.translate(signs), places.__getitem__
     parts = groupby(apart, lambda sign: place(sign) > 0)
     return "".join(chain.from_iterable(sorted(part, key=place) if m else part for m, part in parts))
 
