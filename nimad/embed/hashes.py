@@ -2,7 +2,7 @@
 
 Words that no vocabulary has ask for dozens of hashes each.  `PYTHON` defines what they are; a
 kernel (`nimad.index.kernels.spelling`), which the layer above hands over (`Embedder.use`), takes a
-tenth of the time, without the interpreter's lock.
+tenth of the time.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@ proportion to their length."""
 
 from __future__ import annotations
 
+import resource
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable
 from random import Random
@@ -168,3 +170,24 @@ def test_no_step_takes_long(kind: str) -> None:
     with measure_pace() as pace:
         read(ODD[kind](20_000))
     assert pace.seconds < 1.2
+
+
+@pytest.mark.parametrize("kind", ["unknown words", "Cyrillic", "Latin with marks"])
+def test_threads_that_read_words_do_not_take_turns_at_each_of_them(kind: str) -> None:
+    """With the interpreter's lock handed over at each word two threads took twice as long."""
+    text = ODD[kind](20_000)
+    BY_KERNEL.embed([text[:50]])
+    switches: list[int] = []
+
+    def work() -> None:
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        BY_KERNEL.embed([text])
+        switches.append(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(switches) == 2
+    assert sum(switches) < len(text.split()) / 2

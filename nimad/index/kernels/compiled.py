@@ -1,7 +1,7 @@
 """The kernels as machine code behind plain C functions, wherever those come from.
 
 A call through ctypes releases the interpreter's lock, so searches of several threads run side by
-side.  Lengths are checked here: the functions themselves trust them.
+side; BRIEF ones do not.  Lengths are checked here: the functions themselves trust them.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 """Result and arguments of each function, in the order of kernels/source.py: A is an address, N a
 number."""
 
+BRIEF = ("grams", "parts")
+"""Functions that are called for each odd word, some us each.  Two threads that hand each other the
+interpreter's lock at each of them take twice as long, and so does whoever asks beside them."""
+
 _SIGNS = rotation_signs()
 _HALF_GROUP = 16
 _NO_MARKS = np.zeros(0, np.uint8)
@@ -139,8 +143,15 @@ _ROOMS_KEPT = 4
 class Compiled(CompiledWords):
     """Kernels over C functions; see `nimad.index.kernels.contract.Kernels` for their meaning."""
 
-    def __init__(self, name: str, functions: Mapping[str, Callable[..., Any]]) -> None:
-        """`functions`: what PROTOTYPES names, with result and argument types set."""
+    def __init__(
+        self,
+        name: str,
+        functions: Mapping[str, Callable[..., Any]],
+        brief: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        """`functions`: what PROTOTYPES names, with result and argument types set; `brief`: those of
+        BRIEF that keep the interpreter's lock."""
+        brief = brief or functions
         self.name = name
         self._encode = functions["encode"]
         self._planes = functions["planes"]
@@ -155,7 +166,7 @@ class Compiled(CompiledWords):
         self._ranked, self._cosines = functions["ranked"], functions["cosines"]
         self._cover, self._seek = functions["cover"], functions["seek"]
         self._text_sums, self._cut = functions["text_sums"], functions["cut"]
-        self._grams, self._parts = functions["grams"], functions["parts"]
+        self._grams, self._parts = ((brief[name], functions[name]) for name in BRIEF)
 
     def encode(self, rows: Rows, mean: NDArray[np.float32]) -> Codes:
         n, dims = rows.shape

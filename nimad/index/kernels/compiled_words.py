@@ -11,6 +11,8 @@ from nimad.embed.hashes import Lengths
 from nimad.embed.lexicon import Lexicon
 from nimad.index.kernels.addresses import address
 
+_BRIEF = 64
+"""Longest text for which the interpreter's lock is kept: up to 130 us [characters]."""
 _BLOCK, _LONGEST = 16, 32
 """Words of a block of BLAKE2b; characters of the longest n-gram or part, which fit into it."""
 _ORDERS = np.array(
@@ -35,8 +37,9 @@ _ORDERS_AT = address(_ORDERS)
 class CompiledWords:
     """See `nimad.embed.hashes.WordHashes`."""
 
-    _grams: Callable[..., int]
-    _parts: Callable[..., int]
+    _grams: tuple[Callable[..., int], Callable[..., int]]
+    _parts: tuple[Callable[..., int], Callable[..., int]]
+    """The form that keeps the interpreter's lock, and the one that releases it."""
 
     def grams(self, text: str, least: int, most: int) -> list[int]:
         if not 0 < least <= most <= _LONGEST:
@@ -45,7 +48,7 @@ class CompiledWords:
         room = np.empty(_BLOCK + (most - least + 1) * len(text), np.int64)
         at = address(room)
         asked = address(raw), len(raw), least, most, _ORDERS_AT
-        count = self._grams(*asked, at, at + _BLOCK * room.itemsize)
+        count = self._grams[len(text) > _BRIEF](*asked, at, at + _BLOCK * room.itemsize)
         found: list[int] = room[_BLOCK : _BLOCK + count].tolist()
         return found
 
@@ -57,7 +60,7 @@ class CompiledWords:
         room = np.empty(used + 3 * len(word), np.int64)
         at = address(room)
         asked = address(raw), len(raw), first, least, longest, *_slots(lexicon), _ORDERS_AT
-        count = self._parts(*asked, at, at + used * room.itemsize)
+        count = self._parts[len(word) > _BRIEF](*asked, at, at + used * room.itemsize)
         return room[used : used + 3 * count].reshape(-1, 3)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nimad.index.kernels.compiled import PROTOTYPES, Compiled
+from nimad.index.kernels.compiled import BRIEF, PROTOTYPES, Compiled
 from nimad.index.kernels.contract import Kernels, Parted, Space
 from nimad.index.kernels.reference import Reference
 
@@ -101,7 +101,13 @@ def numba_kernels() -> Kernels:
         functions[name] = ctypes.CFUNCTYPE(result, *arguments)(compiled.address)
         # The code lives as long as its owner, which nothing else would keep.
         functions[name].owner = compiled
-    return Compiled("numba", functions)
+    brief = {
+        name: ctypes.PYFUNCTYPE(PROTOTYPES[name][0], *PROTOTYPES[name][1])(
+            functions[name].owner.address
+        )
+        for name in BRIEF
+    }
+    return Compiled("numba", functions, brief)
 
 
 def cpu() -> tuple[frozenset[str], str]:
@@ -139,14 +145,18 @@ def _load(path: Path, entry: dict[str, Any]) -> Kernels | None:
         library = ctypes.CDLL(str(path))
         if library.nimad_abi() != ABI:
             return None
-        functions = {}
-        for name, (result, arguments) in PROTOTYPES.items():
-            function = getattr(library, f"nimad_{name}")
-            function.restype, function.argtypes = result, arguments
-            functions[name] = function
+        functions = {name: _typed(library, name) for name in PROTOTYPES}
+        holding = ctypes.PyDLL(str(path))
+        brief = {name: _typed(holding, name) for name in BRIEF}
     except (OSError, AttributeError):
         return None
-    return Compiled(entry["name"], functions)
+    return Compiled(entry["name"], functions, brief)
+
+
+def _typed(library: ctypes.CDLL, name: str) -> Any:
+    function = getattr(library, f"nimad_{name}")
+    function.restype, function.argtypes = PROTOTYPES[name]
+    return function
 
 
 def _agrees(kernels: Kernels) -> bool:
