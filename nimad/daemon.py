@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nimad import config, heap, logs, systemd
 from nimad.background.dream_job import DreamJob
-from nimad.background.maintenance_job import MaintenanceJob, MissingWordsJob
+from nimad.background.maintenance_job import MaintenanceJob, WordsJob
 from nimad.background.retention_job import RetentionJob
 from nimad.background.worker import Worker
 from nimad.closing import let_go
@@ -141,7 +141,7 @@ def _interrupt(number: int, frame: object) -> None:
 def _make_daemon(store: MemoryStore, notifier: systemd.Notifier, place: Path) -> Daemon:
     worker = Worker(lambda: store.config)
     maintenance = MaintenanceJob(store, worker)
-    worker.add(MissingWordsJob(store, worker))
+    worker.add(WordsJob(store, worker))
     migrations = MigrationManager(store, worker, moved=maintenance.hurry)
     worker.add(maintenance)  # behind the migrations: they leave more of it to do
     worker.add(RetentionJob(store, worker))

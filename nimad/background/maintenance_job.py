@@ -13,30 +13,36 @@ LATEST_SECONDS = 60.0
 """Longest time that maintenance waits for an idle machine [seconds]."""
 
 
-class MissingWordsJob:
-    """Words that are out of service come before migrations: what a migration that was cut short had
-    copied would not be found by words until all of it has its meaning, too."""
+class WordsJob:
+    """Words come before migrations when they are out of service, for what a migration that was cut
+    short had copied would not be found by words until all of it has its meaning, too; and when as
+    many wait for a file as a start reads, for a large migration would bring more and more."""
 
-    name = "missing words"
+    name = "words"
 
     def __init__(self, store: MemoryStore, worker: Worker) -> None:
         self._store, self._worker = store, worker
         self._since: float | None = None
 
     def next_step(self) -> Step | None:
-        """Some more memories, when the machine is idle or they have waited long enough."""
+        """Some more memories: now where many wait in memory, and else when the machine is idle or
+        they have waited long enough."""
         store = self._store
-        if store.health.reason("words") is None or store.setbacks.remaining("words"):
+        missing = store.health.reason("words") is not None
+        overdue = not missing and store.words.overdue
+        if not (missing or overdue) or store.setbacks.remaining("words"):
             self._since = None
             return None
         if self._since is None:
             self._since = self._worker.clock()
         busy = self._worker.idle.closed_for()
-        left = self._since + LATEST_SECONDS - self._worker.clock()
+        left = 0.0 if overdue else self._since + LATEST_SECONDS - self._worker.clock()
         return Step(self._step, max(0.0, min(busy, left)), yielding=busy <= 0)
 
     def _step(self) -> None:
-        maintenance.step(self._store, only="words")
+        store = self._store
+        sparing = store.semantic.bulk_comes and self._worker.idle.closed_for() > 0
+        maintenance.step(store, sparing=sparing, only="words")
 
     def close(self) -> None:
         """Nothing is open."""
@@ -94,13 +100,11 @@ class MaintenanceJob:
             return Step(step, ahead)
         busy = self._worker.idle.closed_for()
         # It does not wait when words and meaning both are out of service, after an upgrade of a
-        # large store: no query finds anything.  Nor when clients wrote without a pause: what waits
-        # lies in memory, and is read again by the next start (many short runs would never come to
-        # an idle minute), or is in so many segments that questions take longer.  Nor when traces of
-        # what was purged are still to be removed.
+        # large store: no query finds anything.  Nor when clients wrote without a pause, and what
+        # waits is in so many segments that questions take longer.  Nor when traces of what was
+        # purged are still to be removed.
         store, reason = self._store, self._store.health.reason
-        urgent = bool(reason("words") and reason("blocks")) or store.words.overdue
-        urgent = urgent or store.semantic.crowded
+        urgent = bool(reason("words") and reason("blocks")) or store.semantic.crowded
         urgent = urgent or (store.purge.due and not store.setbacks.remaining("purge"))
         latest = 0.0 if urgent else LATEST_SECONDS
         return Step(step, max(0.0, min(busy, ahead + latest)), yielding=busy <= 0)

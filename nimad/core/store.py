@@ -248,18 +248,18 @@ class MemoryStore:
         if len(memories) < BULK:
             return
         try:
-            ids, texts = [each.id for each in memories], [each.text for each in memories]
-            self.terms.add_ahead(ids, texts, self.give_way)
-            self.catch_up()
+            self.take_in(memories)
             self.semantic.seal_bulk()
         except NimadError:  # they are stored; a query tells what is wrong
             pass
         finally:
             self.recall.spare(0, 0)
 
-    def catch_up(self) -> None:
-        """Let words and columns learn of what was written, in steps between which queries go
-        first."""
+    def take_in(self, memories: Sequence[Memory]) -> None:
+        """Let words and columns learn of what was written, these memories last, in steps between
+        which queries go first."""
+        ids, texts = [each.id for each in memories], [each.text for each in memories]
+        self.terms.add_ahead(ids, texts, self.give_way)
         last = self.records.value("SELECT max(id) FROM memories")
         self.terms.follow_ahead(int(last or 0), self.give_way)
         asked = self.query_priority.asked_lately

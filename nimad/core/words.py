@@ -150,10 +150,11 @@ class WordsIndex(Projection):
     @property
     def overdue(self) -> bool:
         """Whether a file should be written although the machine is not idle: nearly as many
-        memories wait for one as a start reads, or they take too much memory."""
+        memories wait for one as a start reads (many short runs would never come to an idle minute),
+        or they take too much memory, or there are so many files that questions take longer."""
         if not self._terms.complete:
             return False
-        if self._terms.waiting_bytes >= TAIL_BYTES:
+        if self._terms.waiting_bytes >= TAIL_BYTES or len(self._terms.sealed) > HELD:
             return True
         last = self._records.value("SELECT max(id) FROM memories") or 0
         return int(last) - self._terms.covered >= MOST

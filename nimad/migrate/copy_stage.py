@@ -35,8 +35,9 @@ def copy(run: Run) -> Iterator[None]:
     mapper = graph.mapper(source.name)
     while page := graph.nodes(mapper, cursor(source.node_cursor), run.batcher.next_size()):
         with run.batch(len(page), Stage.COPIED):
-            _commit(run, source, mapper, page)
+            memories = _commit(run, source, mapper, page)
         crash_point("migrate.copied")
+        run.take_in(memories)
         yield
         source = run.source()
     sources.change(run.store.records, source.id, stage=Stage.COPIED)
@@ -44,8 +45,9 @@ def copy(run: Run) -> Iterator[None]:
 
 def _commit(
     run: Run, source: Source, mapper: Mapper, page: Sequence[LegacyNode | Unreadable]
-) -> None:
-    """Sort a page out, then write what is to be added and noted in one transaction."""
+) -> list[Memory]:
+    """Sort a page out, then write what is to be added and noted in one transaction; what was
+    added."""
     records, rerun = run.store.records, source.note("rerun")
     memories: dict[int, Memory] = {}
     notes: list[tuple[str, str | int, str]] = []
@@ -72,3 +74,4 @@ def _commit(
             sources.release_from_quarantine(tx, source.id, "node", list(memories))
         sources.update(tx, source.id, node_cursor=page[-1].key)
         sources.advance(tx, source.id, copied=len(memories))
+    return [*memories.values()]

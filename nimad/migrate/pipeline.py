@@ -149,8 +149,6 @@ class Pipeline:
                 self.run.give_way()
                 with heap.without_cycles():
                     next(self._steps, None)
-                    if self.run.spares:  # else the next query would have to
-                        self._store.catch_up()
             except BaseException:
                 self._steps = None
                 self.run.close()

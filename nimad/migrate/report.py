@@ -22,7 +22,7 @@ from nimad.index.blocks import BlockIndex
 from nimad.legacy.hostile_reader import in_steps
 from nimad.legacy.source import LegacyNode, LegacySource, Totals
 from nimad.migrate.batcher import Batcher, bounds
-from nimad.migrate.run import WEIGHTS
+from nimad.migrate.run import WEIGHTS, WORDS
 from nimad.migrate.snapshots import MARGIN_BYTES
 from nimad.model import Stage
 from nimad.probe import memory
@@ -127,7 +127,7 @@ def measure(
             records.checkpoint()
             took, grown = time.perf_counter() - began, size_of(scratch) - before
             grown += words_bytes(texts, scratch / "words", store.give_way)
-    all_stages = took / (WEIGHTS[Stage.COPIED] + WEIGHTS[Stage.ENCODED])
+    all_stages = took / (WEIGHTS[Stage.COPIED] * (1 - WORDS) + WEIGHTS[Stage.ENCODED])
     return len(rows), due * all_stages / len(rows), due * grown // len(rows)
 
 

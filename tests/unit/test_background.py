@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob, MissingWordsJob
+from nimad.background.maintenance_job import LATEST_SECONDS, MaintenanceJob, WordsJob
 from nimad.background.worker import Step, Worker
 from nimad.config import Config
 from nimad.core import maintenance, semantic, words
@@ -181,7 +181,7 @@ class Steps:
         return outcome
 
 
-def ready(job: MaintenanceJob | MissingWordsJob) -> Callable[[], object] | None:
+def ready(job: MaintenanceJob | WordsJob) -> Callable[[], object] | None:
     """What the worker would run now."""
     step = job.next_step()
     return step.run if step is not None and step.wait <= 0 else None
@@ -216,7 +216,7 @@ def test_words_that_are_missing_come_before_migrations(
     store.remember_many([Memory(f"the heron number {number}") for number in range(100)])
     clock = Clock()
     worker = Worker(lambda: store.config, clock)
-    job = MissingWordsJob(store, worker)
+    job = WordsJob(store, worker)
     assert job.next_step() is None
     store.health.fail("words", words.RENEWED)
     store.recall.words_changed([], complete=False)
@@ -264,6 +264,7 @@ def test_a_burst_of_writes_waits_for_no_idle_machine(
     monkeypatch.setattr(words, "MOST", 300)
     store.config = store.config.replace(migration__idle_seconds=3600.0)
     busy = Worker(lambda: store.config)
+    busy.add(WordsJob(store, busy))
     busy.add(MaintenanceJob(store, busy))
     busy.start()
     try:

@@ -452,11 +452,11 @@ def failing(error: BaseException, times: int, monkeypatch: pytest.MonkeyPatch) -
     sizes: list[int] = []
     real = copy_stage._commit
 
-    def commit(run: Any, source: Any, mapper: Any, page: Any) -> None:
+    def commit(run: Any, source: Any, mapper: Any, page: Any) -> Any:
         sizes.append(len(page))
         if len(sizes) <= times:
             raise error
-        real(run, source, mapper, page)
+        return real(run, source, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     return sizes

@@ -24,7 +24,7 @@ from nimad.core import query_priority
 from nimad.core.query_priority import QueryPriority
 from nimad.core.store import MemoryStore
 from nimad.core.unwritten import BULK
-from nimad.errors import DiskFull
+from nimad.errors import DiskFull, RecordsDamaged
 from nimad.index.kernels.contract import LANES
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory, Stage
@@ -192,17 +192,26 @@ def test_a_segment_is_sealed_in_pieces_between_which_questions_go_first(
         assert store.blocks.verify() == []
 
 
-def test_a_question_need_not_take_over_what_a_batch_has_just_added(
-    source: Path, tmp_path: Path
-) -> None:
+def test_a_question_has_nothing_to_take_over_from_a_batch(source: Path, tmp_path: Path) -> None:
+    """Nobody asked before: else the first question after 60,000 took longer than one may."""
     with moving(tmp_path, source) as (store, manager):
         step(store, manager)
         assert store.records.counts()["memories"] == ROWS
-        assert store.recall._columns.count == 0
-        store.query("number 7")
-        assert store.recall._columns.count == 0, "the question waited for the whole batch"
-        step(store, manager)
-        assert store.recall._columns.count == ROWS, "somebody asks: the migration takes it over"
+        assert store.recall._columns.count == ROWS and store.terms.waiting == ROWS
+        assert store.query("number 7").hits
+
+
+def test_a_migration_goes_on_when_words_cannot_be_made(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RecordsDamaged(path="records.sqlite", detail="a page is gone")
+
+    with moving(tmp_path, source) as (store, manager):
+        with monkeypatch.context() as patch:
+            patch.setattr(store.terms, "add_ahead", fail)
+            manager.finish()
+        assert store.records.counts()["memories"] == ROWS
         assert store.query("number 7").hits
 
 
@@ -223,7 +232,6 @@ def test_none_takes_over_either_what_was_committed_this_moment(
         monkeypatch.setattr(commits, "_secure", secure)
         step(store, manager)
         assert seen == [(ROWS, 0)]
-        store.catch_up()
         store.remember_many([Memory(f"It is noon, {number}.") for number in range(BULK)])
         assert seen == [(ROWS, 0), (ROWS + BULK, ROWS)]
         assert store.query("noon").hits

@@ -100,7 +100,8 @@ def test_the_eta_follows_the_pace() -> None:
     progress.begin(source())
     assert progress.eta(source()) is None
     clock.now += 10
-    half = source(copied=100, stage="copied", encoded=100 * (0.5 - WEIGHTS["copied"]) / 0.35)
+    encoded = 100 * (0.5 - WEIGHTS["copied"]) / WEIGHTS["encoded"]
+    half = source(copied=100, stage="copied", encoded=encoded)
     assert progress.share(half) == pytest.approx(0.5, abs=0.01)
     assert progress.eta(half) == pytest.approx(10.0, rel=0.02)
     assert progress.rows_per_second(half) == pytest.approx(5.0, rel=0.02)

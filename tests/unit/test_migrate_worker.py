@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nimad.background import worker
-from nimad.core import setbacks
+from nimad.background.maintenance_job import WordsJob
+from nimad.check import check
+from nimad.config import Config
+from nimad.core import setbacks, words
 from nimad.core.store import MemoryStore
 from nimad.errors import Busy, DiskFailed, DiskFull
 from nimad.migrate import copy_stage
 from nimad.migrate.manager import MigrationManager
 from nimad.model import Memory
 from tests.legacy import stores
-from tests.legacy.moving import attach, opened, status
+from tests.legacy.moving import CALM, attach, opened, status
 from tests.pace import slowness
 from tests.threads import PATIENCE
 
@@ -48,6 +52,37 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
 
 def verified(manager: MigrationManager, name: str = "graph") -> bool:
     return bool(status(manager, name)["state"] == "verified")
+
+
+def test_words_of_a_large_source_do_not_gather_in_memory(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The migration has the thread, but they come before it; then of many files one is made."""
+    monkeypatch.setattr(words, "MOST", 40)
+    monkeypatch.setattr(words, "HELD", 3)
+    waiting, files = [0], [0]
+    settings = {"embedder": "hash", "graph__engine": "none", **CALM}
+    with closing(MemoryStore.open(tmp_path / "state", Config().replace(**settings))) as store:
+        thread = worker.Worker(lambda: store.config)
+        thread.add(WordsJob(store, thread))
+        manager = MigrationManager(store, thread)
+        real = store.take_in
+
+        def take_in(memories: Sequence[Memory]) -> None:
+            real(memories)
+            waiting.append(store.terms.waiting)
+            files.append(len(store.terms.sealed))
+
+        monkeypatch.setattr(store, "take_in", take_in)
+        try:
+            attach(manager, source, batch_size=10)
+            thread.start()
+            until(lambda: verified(manager))
+        finally:
+            thread.stop()
+        assert len(waiting) == 31 and max(waiting) == 40
+        assert max(files) == 3, "of more than may be held one is made at once"
+        assert store.terms.covered >= 240 and check(store) == []
 
 
 def test_a_source_moves_in_by_itself(source: Path, here: Opened) -> None:
@@ -180,12 +215,12 @@ def fail_first(
     left = [times]
     real = copy_stage._commit
 
-    def commit(*args: Any) -> None:
+    def commit(*args: Any) -> Any:
         if left[0]:
             left[0] -= 1
             failed.set()
             raise error
-        real(*args)
+        return real(*args)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     return failed
@@ -198,11 +233,11 @@ def test_after_three_failed_batches_it_pauses_and_says_where(
     monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.05)
     real, attempts = copy_stage._commit, [0]
 
-    def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:
+    def commit(run: Any, of: Any, mapper: Any, page: Any) -> Any:
         if page[-1].key > 40 and attempts[0] < 15:  # three batches of five attempts each
             attempts[0] += 1
             raise DiskFailed(detail="the card is tired")
-        real(run, of, mapper, page)
+        return real(run, of, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.worker.start()
@@ -224,11 +259,11 @@ def test_a_batch_that_succeeds_wipes_the_slate(
     monkeypatch.setattr(setbacks, "FIRST_PAUSE", 0.02)
     real, failures = copy_stage._commit, [0] * 400
 
-    def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:
+    def commit(run: Any, of: Any, mapper: Any, page: Any) -> Any:
         if failures[page[-1].key] < 10:  # each batch fails twice, with all its retries
             failures[page[-1].key] += 1
             raise Busy(detail="locked")
-        real(run, of, mapper, page)
+        return real(run, of, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.worker.start()
@@ -273,11 +308,11 @@ def test_what_waits_for_room_is_tried_more_and_more_seldom_and_alone(
     other = stores.small_store(elsewhere / "other.sqlite", count=30)
     real, attempts, room = copy_stage._commit, [0], threading.Event()
 
-    def commit(run: Any, of: Any, mapper: Any, page: Any) -> None:
+    def commit(run: Any, of: Any, mapper: Any, page: Any) -> Any:
         if of.name == "graph" and not room.is_set():
             attempts[0] += 1
             raise DiskFull(detail="full on purpose")
-        real(run, of, mapper, page)
+        return real(run, of, mapper, page)
 
     monkeypatch.setattr(copy_stage, "_commit", commit)
     manager.worker.start()
