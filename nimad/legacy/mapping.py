@@ -32,12 +32,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -122,31 +121,12 @@ class Mapped:
 class Field(NamedTuple):
     """How a legacy field comes into a memory, and how it is read from there again.
 
-    `always`: it is also taken where the record has nothing for it (None).  `attribute` of a memory
-    holds it, if only one does, and `shown` tells what it says there (None: just that).
+    `always`: it is also taken where the record has nothing for it (None).
     """
 
     take: Callable[[Any, str, Any], None]
     back: Callable[[Memory], Value]
     always: bool = False
-    attribute: str | None = None
-    shown: Callable[[Any], Value] | None = None
-
-
-def field_of(
-    attribute: str,
-    take: Callable[[Any, str, Any], None],
-    shown: Callable[[Any], Value] | None = None,
-    always: bool = False,
-) -> Field:
-    """A field that one attribute of the memory holds."""
-    held = attrgetter(attribute)
-
-    def back(memory: Memory) -> Value:
-        assert shown is not None
-        return shown(held(memory))
-
-    return Field(take, held if shown is None else back, always, attribute, shown)
 
 
 def nothing(memory: Memory) -> Value:
@@ -167,7 +147,7 @@ def text_field(attribute: str) -> Field:
         else:
             mapped.keep(name, value)
 
-    return field_of(attribute, take)
+    return Field(take, attrgetter(attribute))
 
 
 class Mapper:
@@ -212,11 +192,6 @@ class Mapper:
         if self.long_json and (raw := blobs.get(name + ":json")) is not None:
             return raw
         return back(memory)
-
-    def plain_rows(self, columns: Mapping[str, Sequence[Any]]) -> list[tuple[Value, ...]] | None:
-        """`row` of memories without `extra` and `blobs`, of whose fields these are the values; None
-        where only the memories themselves tell."""
-        return None
 
     def column(self, packed: Any) -> Value:
         """The value of a column whose packed form is in `extra`."""
@@ -292,7 +267,6 @@ class NodeMapper(Mapper):
         self.embedding_bytes = embedding_bytes
         self._key, self._text = lower.index("id"), lower.index("text")
         self._takes = [(c, f.take, f.always) for c, f in zip(columns, fields, strict=True)]
-        self._held = [(f.attribute, f.shown) for f in fields]
 
     def key(self, row: Sequence[Value]) -> int:
         """The row's id in its source."""
@@ -303,14 +277,6 @@ class NodeMapper(Mapper):
     def problem(self, row: Sequence[Value]) -> str | None:
         """Why no memory can be made of a row; None when one can."""
         return text_problem(row[self._text])
-
-    def plain_rows(self, columns: Mapping[str, Sequence[Any]]) -> list[tuple[Value, ...]] | None:
-        """See `Mapper`."""
-        made: list[Iterable[Value]] = []
-        for attribute, shown in self._held:
-            values = repeat(None) if attribute is None else columns[attribute]
-            made.append(values if shown is None else map(shown, values))
-        return [*zip(*made, strict=False)]  # one of them is the id
 
     def memory(self, row: Sequence[Value]) -> Mapped:
         """The memory of a row.  Raises UnreadableRowError when its text cannot be read."""
@@ -338,10 +304,10 @@ def text_problem(value: Value) -> str | None:
     return f"its text is a {'BLOB' if isinstance(value, bytes) else 'number'}"
 
 
-def _created_back(created: int | None) -> Value:
-    if not created:
+def _created_back(memory: Memory) -> Value:
+    if not memory.created:
         return None
-    days, seconds = divmod(created // 1000, 86_400)
+    days, seconds = divmod(memory.created // 1000, 86_400)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
     return f"{iso_date(days)} {hour:02}:{minute:02}:{second:02}"
@@ -363,18 +329,17 @@ def iso_date(days: int) -> str:
 
 _OTHER = Field(lambda mapped, column, value: mapped.keep(column, value), nothing)
 _COLUMNS = {
-    "id": field_of(
-        "source",
+    "id": Field(
         lambda mapped, column, value: None,  # it is in `source` already
-        lambda source: int(source[1]) if source else None,
+        lambda memory: int(memory.source[1]) if memory.source else None,
     ),
-    "text": field_of("text", _MappedRow.take_column_text, always=True),
-    "layer": field_of("layer", _MappedRow.take_layer, always=True),
-    "timestamp": field_of(
-        "timestamp", _MappedRow.take_timestamp, lambda moment: moment or 0, always=True
+    "text": Field(_MappedRow.take_column_text, attrgetter("text"), always=True),
+    "layer": Field(_MappedRow.take_layer, attrgetter("layer"), always=True),
+    "timestamp": Field(
+        _MappedRow.take_timestamp, lambda memory: memory.timestamp or 0, always=True
     ),
-    "fe_score": field_of("importance", Mapped.take_importance),
-    "created_at": field_of("created", _MappedRow.take_created, _created_back),
+    "fe_score": Field(Mapped.take_importance, attrgetter("importance")),
+    "created_at": Field(_MappedRow.take_created, _created_back),
     "last_accessed": Field(_MappedRow.take_accessed, nothing),
     "summary": text_field("summary"),
     "who": text_field("who"),

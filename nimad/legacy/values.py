@@ -16,7 +16,7 @@ import json
 import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any, TypeAlias
 
 from nimad.dataclass import dataclass
@@ -181,24 +181,6 @@ def canonical(row: Iterable[Value]) -> bytes:
     return b"".join(parts)
 
 
-def canonical_rows(rows: Sequence[Sequence[Value]]) -> bytes:
-    """`canonical` of rows of one length, one behind the other, made by columns."""
-    parts: list[Iterable[bytes]] = []
-    for column in zip(*rows, strict=True):
-        kinds = {*map(type, column)}
-        kind = kinds.pop() if len(kinds) == 1 else None
-        if kind is str:
-            raw = [*map(str.encode, column)]
-            sizes = [*map(len, raw)]
-            usual = max(sizes) < len(_TEXT)
-            parts += (map(_TEXT.__getitem__ if usual else _begin_text, sizes), raw)
-        elif kind is int or kind is float:
-            parts += (repeat(b"I" if kind is int else b"F"), map(_NUMBER[kind], column))
-        else:
-            parts.append([canonical([value]) for value in column])
-    return b"".join(chain.from_iterable(zip(*parts, strict=False)))
-
-
 def all_identical(mine: Sequence[tuple[Value, ...]], theirs: Sequence[tuple[Value, ...]]) -> bool:
     """Whether rows are `identical` one by one, told for all at once; False also where only looking
     at each would tell."""
@@ -225,7 +207,6 @@ def identical(mine: Sequence[Value], theirs: Sequence[Value]) -> bool:
 
 _LONG = struct.Struct("<q").pack
 _DOUBLE = struct.Struct("<d").pack
-_NUMBER: dict[type, Callable[[Any], bytes]] = {int: _LONG, float: _DOUBLE}
 
 
 def _begin_text(size: int) -> bytes:

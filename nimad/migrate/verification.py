@@ -34,25 +34,22 @@ from nimad.errors import VerifyFailed
 from nimad.legacy.hostile_reader import in_steps
 from nimad.legacy.mapping import Mapper
 from nimad.legacy.source import DenseRows, LegacyEdge, LegacyNode, LegacySource, LegacyTurn, Row
-from nimad.legacy.values import Value, all_identical, canonical, canonical_rows, identical
+from nimad.legacy.values import Value, all_identical, canonical, identical
 from nimad.migrate import link_stage
 from nimad.migrate.hypervector_stage import memories_of
 from nimad.migrate.run import Run
 from nimad.model import Stage, now_ms
 from nimad.store import sources
-from nimad.store.rows import plain_columns
 from nimad.store.sources import Source
 
 PAGE, SPARING_PAGE = 250, 32
-"""Memories compared at a time, 25 us each, and where somebody asks; a step are PAGE."""
+"""Memories compared at a time, 30 us each, and where somebody asks; a step are PAGE."""
 RELATIONS_PAGE, RELATION_PAGES = 1000, 10
 """Least, and number of pages that all are read in: each costs a look at every relation, for there
 is no index by key."""
 MOST_RELATIONS = 10_000
 """Largest such page.  What one takes, 0.7 kB a relation, lies among objects that stay, and is not
 given back."""
-COMPARED = 64
-"""Memories looked up between two looks at whether a query waits: 0.1 ms."""
 LISTED = 100
 """Differences told one by one; all are counted."""
 LEAST_COSINE = 0.8
@@ -206,14 +203,14 @@ class Comparison:
         return SPARING_PAGE if self._spares() else PAGE
 
     def _compare(self, rows: list[LegacyNode]) -> None:
-        tally = self.findings.memories
-        stored = self._stored([row.key for row in rows])
+        records, tally = self._store.records, self.findings.memories
+        memories = sources.memories(records, self._source.id, [row.key for row in rows])
         left_out = self._source.note("start_after")
         ours: list[Row] = []
         theirs: list[LegacyNode] = []
-        for row in in_steps(rows, self._give_way, COMPARED):
-            mine = stored.get(row.key)
-            if mine is None:
+        for row in in_steps(rows, self._give_way):
+            memory = memories.get(row.key)
+            if memory is None:
                 asked_for = left_out is not None and row.key <= left_out
                 if row.key not in self._forgotten and not asked_for:
                     tally.expected += 1
@@ -222,35 +219,14 @@ class Comparison:
                 continue
             tally.found += 1
             if row.key not in self._changed:
-                ours.append(mine)
+                ours.append(self._mapper.row(memory))
                 theirs.append(row)
         tally.expected += len(theirs)
         if not all_identical(ours, [row.row for row in theirs]):
             pairs = zip(ours, theirs, strict=True)
             theirs = [row for mine, row in pairs if self._is_identical(mine, row)]
         tally.identical += len(theirs)
-        self._digest.update(canonical_rows([row.row for row in theirs]))
-
-    def _stored(self, keys: list[int]) -> dict[int, Row]:
-        """The rows that memories were made of, by their keys; of most they are told by columns."""
-        records = self._store.records
-        found = sources.rows_of(records, self._source.id, keys)
-        self._give_way()
-        plain, others = sources.plain_of(records, found)
-        made: dict[int, Row] = {}
-        if plain:
-            columns = plain_columns(plain)
-            told = None if columns is None else self._mapper.plain_rows(columns)
-            if columns is not None and told is not None:
-                every = (int(key) for _, key in columns["source"])
-                made = dict(zip(every, told, strict=True))
-            else:
-                others = found
-        self._give_way()
-        memories = sources.memories_of(records, others) if others else {}
-        for key, memory in in_steps(memories.items(), self._give_way):
-            made[key] = self._mapper.row(memory)
-        return made
+        self._digest.update(canonical(chain.from_iterable([row.row for row in theirs])))
 
     def _is_identical(self, mine: Row, row: LegacyNode) -> bool:
         """Whether a memory is its row; notes in which columns it is not."""

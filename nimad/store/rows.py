@@ -349,27 +349,6 @@ def from_row(row: Row) -> Memory:
     return memory
 
 
-def plain_columns(found: Sequence[Row]) -> dict[str, Sequence[Any]] | None:
-    """The fields of rows of SELECT, by name, as `from_row` has them, without `extra` and `tags`; no
-    date is 0.  None where one of the rows is damaged or lacks its checksum."""
-    *values, keys, turns, origins, told, known = zip(*found, strict=True)
-    columns: dict[str, Sequence[Any]] = dict(zip(FIELDS, values, strict=True))
-    stored = columns | {"turn": turns, "source": origins, "origin": told}
-    every = zip(*stored.values(), keys, strict=True)
-    if [checksum(row, ()) for row in every] != [*known] or None in known:
-        return None
-    heads = zip(columns["text"], columns["summary"], strict=True)
-    columns["summary"] = [text[:head] if type(head) is int else head for text, head in heads]
-    columns["source"] = [*zip(columns["source"], keys, strict=True)]
-    del columns["extra"], columns["tags"]
-    return columns
-
-
-def is_plain(row: Row) -> bool:
-    """Whether a row of SELECT has no `extra`."""
-    return row[_EXTRA] is None
-
-
 _NEEDED: dict[str, Any] = dict.fromkeys(("id", "timestamp", "created", "access_count"), 0)
 _NEEDED |= {"text": "", "layer": "note", "namespace": DEFAULT_NAMESPACE}
 """What stands for a value that a memory must have, and that cannot be read any more."""

@@ -20,7 +20,7 @@ from nimad.errors import NotFound
 from nimad.legacy.values import FIRST_ID
 from nimad.model import Memory, Stage, State
 from nimad.store.records import Records
-from nimad.store.rows import ID, SELECT, Row, is_plain
+from nimad.store.rows import SELECT
 from nimad.store.transaction import Transaction
 
 BEGIN: dict[str, Any] = {
@@ -271,30 +271,12 @@ def memory_ids(records: Records, source: int, keys: Iterable[int]) -> dict[int, 
     return dict(records.rows(sql, (source, json.dumps(sorted(set(keys))))))
 
 
-def rows_of(records: Records, source: int, keys: Iterable[int]) -> Sequence[Row]:
-    """The rows of `rows.SELECT` for the keys that were taken over."""
-    where = "WHERE m.source = ? AND m.source_key IN (SELECT value FROM json_each(?))"
-    return records.rows(f"{SELECT} {where}", (source, json.dumps(sorted(set(keys)))))
-
-
 def memories(records: Records, source: int, keys: Iterable[int]) -> dict[int, Memory]:
     """Key in the source → memory with its blobs, for the keys that were taken over."""
-    return memories_of(records, rows_of(records, source, keys))
-
-
-def memories_of(records: Records, found: Sequence[Row]) -> dict[int, Memory]:
-    """The same of `rows_of`."""
-    whole = records.with_blobs(records.memories_of(found))
-    return {int(memory.source[1]): memory for memory in whole if memory.source}
-
-
-def plain_of(records: Records, found: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Of `rows_of` those with neither `extra` nor blobs, and the others."""
-    ids = json.dumps([row[ID] for row in found])
-    sql = "SELECT DISTINCT memory FROM blobs WHERE memory IN (SELECT value FROM json_each(?))"
-    more = {number for (number,) in records.rows(sql, (ids,))}
-    plain = [row for row in found if is_plain(row) and row[ID] not in more]
-    return plain, [row for row in found if not is_plain(row) or row[ID] in more]
+    rows_of = f"{SELECT} WHERE m.source = ? AND m.source_key IN (SELECT value FROM json_each(?))"
+    rows = records.rows(rows_of, (source, json.dumps(sorted(set(keys)))))
+    found = records.with_blobs(records.memories_of(rows))
+    return {int(memory.source[1]): memory for memory in found if memory.source}
 
 
 def all_memory_ids(records: Records, source: int) -> NDArray[np.int64]:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nimad.legacy.mapping import LEGACY_LAYERS, NodeMapper, UnreadableRowError
-from nimad.legacy.values import (
-    BrokenText,
-    Value,
-    all_identical,
-    canonical,
-    canonical_rows,
-    identical,
-)
+from nimad.legacy.mapping import NodeMapper, UnreadableRowError
+from nimad.legacy.values import BrokenText, Value, all_identical, canonical, identical
 from nimad.limits import MAX_RECORD
 from nimad.model import MAX_KEPT, MAX_TEXT, MAX_TIME, MIN_TIME, Memory
 
@@ -257,34 +249,6 @@ def test_rows_are_identical_as_their_bytes_are(mine: list[Any], theirs: list[Any
         assert same
     whole = [row for row in mine if math.nan not in row]
     assert all_identical(whole, [tuple(row) for row in whole])
-
-
-@given(st.lists(st.tuples(VALUES, VALUES, ALIKE, st.text(max_size=600)), max_size=5))
-def test_rows_together_have_the_bytes_that_each_has(rows: list[Any]) -> None:
-    assert canonical_rows(rows) == b"".join(map(canonical, rows))
-    one = [row[:2] + row[3:] for row in rows if row[1] is None]  # columns of one type each
-    assert canonical_rows(one) == b"".join(map(canonical, one))
-
-
-@settings(max_examples=200)
-@given(
-    st.lists(
-        st.tuples(
-            *(KEYS, st.integers(0, 1 << 41), st.sampled_from(sorted(LEGACY_LAYERS)), st.text()),
-            *(TEXTS for _ in range(6)),
-            *(st.floats(0, 1).map(abs) | st.none(), st.sampled_from([None, "2026-03-01 10:00:09"])),
-        ),
-        min_size=1,
-        max_size=4,
-    )
-)
-def test_rows_told_by_columns_are_those_of_the_memories(rows: list[tuple[Value, ...]]) -> None:
-    mapper = NodeMapper(COLUMNS[:12], "graph")
-    memories = [stored(mapper.memory(row).memory) for row in rows]
-    plain = [memory for memory in memories if not memory.extra and not memory.blobs]
-    names = [field.name for field in fields(Memory)]
-    columns = {name: [getattr(memory, name) for memory in plain] for name in names}
-    assert mapper.plain_rows(columns) == [*map(mapper.row, plain)]
 
 
 @pytest.mark.parametrize("clock", ["24:00:00", "23:60:00", "23:59:60", "99:99:99"])

@@ -179,20 +179,6 @@ def test_what_was_written_is_never_called_damaged(records: Records, given: list[
     assert lacking == 0
 
 
-def test_columns_of_rows_are_the_fields_of_their_memories(records: Records) -> None:
-    bare = replace(FULL, extra=None, blobs={}, tags=())
-    ids = add(records, bare, replace(bare, who=None, turn=None, timestamp=None), replace(FULL))
-    found = records.rows(f"{rows.SELECT} WHERE m.id < ?", (ids[2],))
-    columns = rows.plain_columns(found)
-    assert columns is not None and "extra" not in columns and all(map(rows.is_plain, found))
-    for place, memory in enumerate(records.get(ids[:2]).values()):
-        made = {name: values[place] for name, values in columns.items() if name != "source"}
-        made["timestamp"] = made["timestamp"] or None
-        assert made == {name: getattr(memory, name) for name in made}
-    harm(records, "UPDATE memories SET who = layer WHERE id = 1")
-    assert rows.plain_columns(records.rows(f"{rows.SELECT} WHERE m.id < ?", (ids[2],))) is None
-
-
 @given(st.text(st.characters(), max_size=12), st.integers(1, 5))
 def test_a_long_text_is_summed_up_in_parts_as_the_whole_is(text: str, part: int) -> None:
     memory = Memory(text=text, affect=text, extra={text: text}, timestamp=1)
