@@ -9,6 +9,9 @@ from nimad.core import maintenance
 from nimad.core.semantic import BULK_SECONDS
 from nimad.core.store import MemoryStore
 
+LOOK = 16
+"""New memories after which it is looked whether work is overdue, for which the records are asked:
+that takes a twentieth of a `remember` [memories]."""
 LATEST_SECONDS = 60.0
 """Longest time that maintenance waits for an idle machine [seconds]."""
 
@@ -59,21 +62,25 @@ class MaintenanceJob:
     def __init__(self, store: MemoryStore, worker: Worker) -> None:
         self._store, self._worker = store, worker
         self._lock = threading.Lock()
-        self._changes = 0
+        self._changes, self._memories = 0, 0
         self._due: float | None = worker.clock()  # what the last process left undone
         self._asked: float | None = None
         store.on_change, store.on_asked = self.changed, self.asked
 
-    def changed(self) -> None:
-        """The store changed: there is work, in a while.  Cheap: called after each write."""
+    def changed(self, memories: int = LOOK) -> None:
+        """The store changed, by so many memories: there is work, in a while.  Cheap: called after
+        each write."""
         with self._lock:
             self._changes += 1
+            self._memories += memories
             now = self._worker.clock()
             if self._due is None or self._due > now:
                 self._due = now
                 self._worker.wake()
-            elif self._store.words.overdue or self._store.semantic.crowded:
-                self._worker.wake()
+            elif self._memories >= LOOK:
+                self._memories = 0
+                if self._store.words.overdue or self._store.semantic.crowded:
+                    self._worker.wake()
 
     def asked(self) -> None:
         """A query was answered: memory is to be given back, once it is quiet."""
@@ -127,4 +134,5 @@ class MaintenanceJob:
 
     def close(self) -> None:
         """Learn of no more changes."""
-        self._store.on_change = self._store.on_asked = lambda: None
+        self._store.on_change = lambda memories=0: None
+        self._store.on_asked = lambda: None

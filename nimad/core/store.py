@@ -68,14 +68,14 @@ class MemoryStore:
 
     `maintenance` is the lock of all work that seals, merges, rebuilds or purges: one piece at a
     time, while reads and `remember` go on.  The background worker registers callbacks:
-    `on_change` is called after each change, `on_asked` after each query, `on_returned` with the ids
-    of memories that a caller was given.
+    `on_change` is called after each change (with how many memories were stored), `on_asked` after
+    each query, `on_returned` with the ids of memories that a caller was given.
     """
 
     def __init__(self, state: Path, config: Config, lock: StateLock, records: Records) -> None:
         self.state, self.config, self._lock, self.records = state, config, lock, records
         self.maintenance, self.waiters = threading.RLock(), Waiters()
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change: Callable[..., None] = lambda memories=0: None
         self.on_asked: Callable[[], None] = lambda: None
         self.on_returned: Callable[[Sequence[int]], None] = lambda ids: None
         self.health = Health(lambda: self.on_change())
@@ -238,7 +238,7 @@ class MemoryStore:
     def _stored(self, memories: Sequence[Memory]) -> None:
         """Memories were stored.  Of many, words and columns learn here: the next query, which would
         have to otherwise, then takes no longer than usual."""
-        self.on_change()
+        self.on_change(len(memories))
         self._taken_in += sum(len(each.text) for each in memories)
         if self._taken_in >= TEXT:
             self._taken_in = 0
