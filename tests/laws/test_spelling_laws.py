@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import threading
 import unicodedata
 from collections.abc import Callable
 from random import Random
@@ -23,6 +22,7 @@ from nimad.index.kernels.contract import Kernels
 from nimad.index.kernels.loader import load_kernels, objects
 from nimad.text import common_form, composed, indexed, normalized
 from tests.pace import measure_pace
+from tests.threads import Background
 
 BY_PYTHON, BY_KERNEL = StaticEmbedder(), StaticEmbedder()
 BY_KERNEL.use(load_kernels)
@@ -184,10 +184,7 @@ def test_threads_that_read_words_do_not_take_turns_at_each_of_them(kind: str) ->
         BY_KERNEL.embed([text])
         switches.append(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before)
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with Background(work), Background(work):
+        pass
     assert len(switches) == 2
     assert sum(switches) < len(text.split()) / 2
