@@ -14,9 +14,12 @@ from typing import Any
 from nimad.disk.failures import translated
 from nimad.model import CutDamagedMemory, CutMemory, DamagedMemory, Filter, Memory
 from nimad.store.records import Records
+from nimad.store.rows import SELECT, SHOWN, from_row
 
 READ_BYTES = 4 << 20
 """Size of all memories of one answer; longer ones are cut to a fair share [bytes]."""
+LARGE = 1 << 20
+"""Size of `extra` from which on no reply can hold it [bytes]."""
 FEW = 16
 """Number of memories that are read without a look at their lengths first [memories]."""
 CUT = " …"
@@ -56,6 +59,8 @@ _SIZE = " + ".join(
     ]
 )
 """Size of what `Records.get` reads of a memory, short values left out [bytes]."""
+_SPARING = SELECT.replace(f", {SHOWN['extra']},", ", NULL,")
+"""As rows.SELECT, without `extra`."""
 _SIZES = f"SELECT m.id, {_SIZE} FROM memories m WHERE m.id IN"
 BYTES = f"{_SIZE} + ifnull((SELECT sum(length(data)) FROM blobs WHERE memory = m.id), 0) * 4 / 3"
 """Least that a memory takes in an export [bytes]."""
@@ -73,10 +78,27 @@ def get_within(records: Records, ids: Sequence[int], room: int = READ_BYTES) -> 
     if sum(sizes.values()) <= room:
         return records.get(ids)
     share = fair_share(sizes.values(), room)
-    found: dict[int, Memory] = {}
-    for part in _parts(sizes, room):
+    found = _without_extra(
+        records, [number for number in ids if sizes.get(number, 0) > share], share
+    )
+    left = {number: size for number, size in sizes.items() if number not in found}
+    for part in _parts(left, room):
         for number, memory in records.get(part).items():
             found[number] = memory if sizes[number] <= share else cut_memory(memory, share)
+    return found
+
+
+def _without_extra(records: Records, ids: Sequence[int], share: int) -> dict[int, Memory]:
+    """Those whose `extra` alone is more than their share, and LARGE: it is not even read, for 12 MB
+    took a tenth of a second.  Whether they are damaged is left to `get` and to idle time."""
+    most = max(share, LARGE)
+    larger = f"SELECT m.id FROM memories m WHERE {size_of('m.extra')} > {most} AND m.id IN"
+    spared = [number for (number,) in records.rows_in(larger, ids)] if ids else []
+    found: dict[int, Memory] = {}
+    for row in records.rows_in(f"{_SPARING} WHERE m.id IN", spared) if spared else ():
+        memory = cut_memory(from_row((*row[:-1], None)), share)
+        values = {field.name: getattr(memory, field.name) for field in fields(memory)}
+        found[memory.id] = CutMemory(**values)
     return found
 
 
