@@ -26,6 +26,8 @@ class WordsJob:
     def __init__(self, store: MemoryStore, worker: Worker) -> None:
         self._store, self._worker = store, worker
         self._since: float | None = None
+        self._rests = 0.0
+        """No step begins before, for the last one could do nothing [seconds]."""
 
     def next_step(self) -> Step | None:
         """Some more memories: now where many wait in memory, and else when the machine is idle or
@@ -40,12 +42,14 @@ class WordsJob:
             self._since = self._worker.clock()
         busy = self._worker.idle.closed_for()
         left = 0.0 if overdue else self._since + LATEST_SECONDS - self._worker.clock()
-        return Step(self._step, max(0.0, min(busy, left)), yielding=busy <= 0)
+        rests = self._rests - self._worker.clock()
+        return Step(self._step, max(0.0, rests, min(busy, left)), yielding=busy <= 0)
 
     def _step(self) -> None:
         store = self._store
         sparing = store.semantic.bulk_comes and self._worker.idle.closed_for() > 0
-        maintenance.step(store, sparing=sparing, only="words")
+        if not maintenance.step(store, sparing=sparing, only="words"):  # others read a bulk on
+            self._rests = self._worker.clock() + BULK_SECONDS
 
     def close(self) -> None:
         """Nothing is open."""

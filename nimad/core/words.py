@@ -157,7 +157,8 @@ class WordsIndex(Projection):
         if self._terms.waiting_bytes >= TAIL_BYTES or len(self._terms.sealed) > HELD:
             return True
         last = self._records.value("SELECT max(id) FROM memories") or 0
-        return int(last) - self._terms.covered >= MOST
+        # not by what files cover: ids of what is forgotten are never given again
+        return self._terms.waiting + max(0, int(last) - self._terms.seen) >= MOST
 
     def follow(self) -> bool:
         """Index what is missing, write the tail to a file, make one of several files, take a former

@@ -231,6 +231,36 @@ def test_words_that_are_missing_come_before_migrations(
     assert job.next_step() is None and len(store.query("heron", mode="words").hits) == 10
 
 
+def test_no_words_are_overdue_for_ids_of_what_is_forgotten(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One memory behind many ids that nobody has: its step would be done again and again."""
+    monkeypatch.setattr(words, "MOST", 40)
+    job = WordsJob(store, Worker(lambda: store.config, Clock()))
+    ids = store.remember_many([Memory(f"the heron number {number}") for number in range(100)])
+    maintenance.finish(store)
+    store.forget(ids, purge=True)
+    maintenance.finish(store)
+    store.remember(Memory("the heron is back"))
+    assert store.terms.covered == 0 and not store.words.overdue and job.next_step() is None
+
+
+def test_a_step_that_can_do_nothing_is_not_done_again_at_once(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    job = WordsJob(store, Worker(lambda: store.config, clock))
+    monkeypatch.setattr(words.WordsIndex, "overdue", True)  # whatever is done
+    for _ in range(3):
+        runs = 0
+        while run := ready(job):
+            run()
+            runs += 1
+            assert runs < 10
+        assert (step := job.next_step()) and step.wait == semantic.BULK_SECONDS
+        clock.now += semantic.BULK_SECONDS
+
+
 def test_a_busy_machine_delays_maintenance_for_a_minute_at_most(store: MemoryStore) -> None:
     clock = Clock()
     store.config = store.config.replace(migration__idle_seconds=3600.0)
